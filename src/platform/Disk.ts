@@ -1,0 +1,85 @@
+/**
+ * The Disk port: every byte the broker keeps passes through here, so that a simulated disk can lose, tear, reorder or
+ * refuse it. What must stay true: nothing outside `src/platform` and `actors/simulation` touches a file; a `write` is
+ * readable at once and durable only after `flush`; a new or renamed name is durable only after `flushDirectory`.
+ *
+ * Operations that may have to wait answer `MaybePending` (done or a promise): `write`, `read`, `flush`,
+ * `flushDirectory`, `flushFileSystem`. The rest is short metadata work and is synchronous. Failures are thrown (or
+ * rejected) as `DiskError`.
+ */
+import type { MaybePending, Position } from "../prelude/Types.ts";
+
+/** Why the operating system refused. `OTHER` keeps the original code in the message. */
+export type DiskErrorCode = "EIO" | "ENOSPC" | "EACCES" | "EMFILE" | "ENOENT" | "EEXIST" | "EROFS" | "OTHER";
+
+export class DiskError extends Error {
+  readonly _tag = "DiskError";
+  override readonly name = "DiskError";
+  constructor(
+    readonly code: DiskErrorCode,
+    readonly operation: string,
+    readonly path: string,
+    detail = "",
+  ) {
+    super(`${operation} ${path}: ${code}${detail === "" ? "" : ` (${detail})`}`);
+  }
+}
+
+export interface DiskFile {
+  readonly path: string;
+  /** Bytes in the file now. */
+  size(): number;
+  /**
+   * Writes the chunks one after another at `position` and answers how many bytes were taken: fewer than given is a
+   * short write and the caller continues or gives up. The chunks belong to the disk until the answer is there.
+   */
+  write(chunks: ReadonlyArray<Uint8Array>, position: Position): MaybePending<number>;
+  /** Reads into `target` from `position`; answers how many bytes were there (fewer only at the end of the file). */
+  read(target: Uint8Array, position: Position): MaybePending<number>;
+  /** Makes every byte written before the call durable (fdatasync). After a failure the file is not to be trusted. */
+  flush(): MaybePending<void>;
+  truncate(size: number): void;
+  close(): void;
+}
+
+export interface Disk {
+  /** `"read"`: must exist, is never written. `"write"`: read and written, created when missing. */
+  open(path: string, mode: "read" | "write"): DiskFile;
+  exists(path: string): boolean;
+  /** Bytes in the file, or undefined when there is none. */
+  fileSize(path: string): number | undefined;
+  /** Milliseconds since 1970 of the last write to the file, or undefined when there is none. */
+  modifiedAt(path: string): number | undefined;
+  /** Names (not paths) in a directory, sorted; empty when there is no such directory. */
+  list(directory: string): string[];
+  isDirectory(path: string): boolean;
+  makeDirectory(path: string): void;
+  rename(from: string, to: string): void;
+  /** Removes a file; nothing happens when there is none. */
+  remove(path: string): void;
+  /** Removes a directory and everything in it; nothing happens when there is none. */
+  removeDirectory(path: string): void;
+  /** Makes names created, renamed or removed in the directory durable. */
+  flushDirectory(directory: string): MaybePending<void>;
+  /** The whole file, or undefined when there is none. For small files (checkpoints, snapshots). */
+  readFile(path: string): Uint8Array | undefined;
+  /**
+   * Replaces a small file in one step: temporary file, fsync, rename, fsync of the directory. Afterwards the old or
+   * the new content is there, never a mixture, also after a power cut.
+   */
+  replaceFile(path: string, content: Uint8Array): void;
+  /**
+   * A read-only view of a sealed file's whole content (a mapping where the platform has it). The view must never be
+   * stored through and the file never truncated while the view lives. An empty file gives an empty array.
+   */
+  mapReadOnly(path: string): Uint8Array;
+  /** Makes everything on the file system of `directory` durable (syncfs), where the platform has it. */
+  readonly flushFileSystem: ((directory: string) => MaybePending<void>) | undefined;
+  /** Bytes an unprivileged writer may still write on the file system of `directory`. */
+  freeBytes(directory: string): number;
+  /**
+   * Takes the exclusive lock file of a log directory (Kafka's `.lock`); answers the release function, or undefined
+   * when another process holds it.
+   */
+  lock(path: string): (() => void) | undefined;
+}
