@@ -1,0 +1,68 @@
+/**
+ * The ports through which handlers reach actors. The interfaces live here, their implementations in `actors`; a
+ * handler sees neither mailbox nor fiber.
+ */
+import type { Effect } from "effect";
+import type { BrokerConfig } from "../config/BrokerConfig.ts";
+import type { ValidatedBatch } from "../log/LogValidator.ts";
+import type { ControllerCommand, ControllerReply } from "../metadata/Controller.ts";
+import type { MetadataImage } from "../metadata/MetadataImage.ts";
+import type { AppendReply } from "../partition/Partition.ts";
+import type { PartitionView } from "../partition/PartitionView.ts";
+import type { Clock } from "../platform/Clock.ts";
+import type { Random } from "../platform/Random.ts";
+import type { ProducerEpoch, ProducerId, Uuid } from "../prelude/Types.ts";
+import type { Codecs } from "../record/Compression.ts";
+import type { DelayedFetches } from "./DelayedFetch.ts";
+import type { FetchSessions } from "./FetchSession.ts";
+import type { HandlerTable } from "./Router.ts";
+
+export interface Ports {
+  readonly nodeId: number;
+  readonly clusterId: string;
+  readonly config: BrokerConfig;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly codecs: Codecs;
+  readonly metadata: { image(): MetadataImage };
+  readonly controller: ControllerPort;
+  readonly replicas: ReplicaManagerPort;
+  readonly delayedFetches: DelayedFetches;
+  readonly fetchSessions: FetchSessions;
+  readonly timers: Timers;
+  /** The table the ApiVersions answer is derived from. */
+  readonly handlers: HandlerTable;
+}
+
+/** Deadlines without a fiber each; the one timing wheel fills it. */
+export interface Timers {
+  /** Calls `task` once, no earlier than `delayMs` from now; answers the function that cancels it. */
+  after(delayMs: number, task: () => void): () => void;
+}
+
+export interface ControllerPort {
+  /** Answers when what was decided is durable, in the image and hosted (a created topic can be produced to). */
+  ask<C extends ControllerCommand>(command: C): Effect.Effect<ControllerReply<C>>;
+  /** A producer id that no one has had or will have, from this broker's durable block. */
+  nextProducerId(): Effect.Effect<{ readonly producerId: ProducerId; readonly producerEpoch: ProducerEpoch }>;
+}
+
+export interface AppendCommand {
+  readonly batch: ValidatedBatch;
+  /** -1: answered when committed; 0 and 1: when written. */
+  readonly acks: -1 | 0 | 1;
+  /** Called exactly once: with the reply, when its release is reached or the partition gives up. */
+  readonly settle: (reply: AppendReply) => void;
+  /** Called exactly once, when the append is written or refused (before or with `settle`). */
+  readonly applied: () => void;
+}
+
+export interface ReplicaManagerPort {
+  /** The view of a partition hosted here, or the error code that says why there is none (3, 6, 56, 100). */
+  view(topicId: Uuid, partition: number): PartitionView | number;
+  /**
+   * A synchronous tell: enqueues in the partition's mailbox before it returns. An unknown, removed or offline
+   * partition is answered through `settle` too.
+   */
+  append(topicId: Uuid, partition: number, command: AppendCommand): void;
+}
