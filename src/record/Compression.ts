@@ -18,6 +18,8 @@ export type CodecName = (typeof NAMES)[number];
 /** Kafka's name of a codec, as in `compression.type`; undefined for the ids 5–7, which mean nothing. */
 export const codecName = (codec: number): CodecName | undefined => NAMES[codec];
 
+export const isCompressionCodec = (codec: number): codec is CompressionCodec => codec >= 1 && codec <= 4;
+
 /** `corrupt`: not of this codec, or cut, or its own checksum is wrong. `too-large`: the output would pass its limit. */
 export type CompressionErrorReason = "corrupt" | "too-large";
 

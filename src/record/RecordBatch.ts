@@ -8,10 +8,12 @@
  */
 
 import type { LeaderEpoch, Offset, Sequence, Timestamp } from "../prelude/Types.ts";
-import type { BatchInfo } from "./BatchInfo.ts";
-import { readControlInfo } from "./ControlRecord.ts";
+import type { BatchInfo, ControlInfo } from "./BatchInfo.ts";
+import { type Codecs, CompressionError, isCompressionCodec } from "./Compression.ts";
+import { controlInfoOf, OTHER_CONTROL } from "./ControlRecord.ts";
 import { crc32c } from "./Crc32c.ts";
 import { RecordFormatError } from "./RecordFormatError.ts";
+import { RecordView } from "./RecordView.ts";
 import { readInt16, readInt32, readInt64, readUint32, writeInt16, writeInt32, writeInt64 } from "./Wire.ts";
 
 // Where each field begins, relative to the batch (Kafka's `DefaultRecordBatch`).
@@ -101,6 +103,16 @@ export const checkCrc = (bytes: Uint8Array, start: number): boolean => {
   return size >= HEADER_SIZE && start + size <= bytes.length && storedCrc(bytes, start) === crcOf(bytes, start);
 };
 
+/** The one record of a control batch. One that compaction emptied, or that is compressed (Kafka writes none), is `other`. */
+const controlInfoAt = (bytes: Uint8Array, start: number, attributes: number): ControlInfo => {
+  if (recordCountOf(bytes, start) <= 0 || codecOf(attributes) !== 0) return OTHER_CONTROL;
+  const end = start + batchSize(bytes, start);
+  if (end > bytes.length) throw new RecordFormatError("a control batch is cut short");
+  const context = { baseOffset: 0, baseTimestamp: 0, logAppendTime: undefined };
+  const record = new RecordView(bytes, start + RECORDS_AT, end, context);
+  return controlInfoOf(record.key, record.value);
+};
+
 /**
  * The header as an event. Of a control batch (whose record must be there too) it also reads key and value. Throws
  * `RecordFormatError` when the header, or a control batch's record, is cut; checks nothing else.
@@ -125,7 +137,7 @@ export const readBatchInfo = (bytes: Uint8Array, start: number): BatchInfo => {
     lastSequence: baseSequence === -1 ? -1 : addToSequence(baseSequence, lastOffsetDelta),
     recordCount: recordCountOf(bytes, start),
   };
-  return isControl(attributes) ? { ...info, control: readControlInfo(bytes, start) } : info;
+  return isControl(attributes) ? { ...info, control: controlInfoAt(bytes, start, attributes) } : info;
 };
 
 /** Gives an appended batch its place, in `bytes` itself. Neither field is under the CRC. */
@@ -198,3 +210,50 @@ export const forEachBatch = (
     position += size;
   }
 };
+
+/** How much one batch may decompress to unless the caller says otherwise: 100 MiB, Kafka's largest request. */
+export const DEFAULT_MAX_DECOMPRESSED = 100 * 1024 * 1024;
+
+/**
+ * The bytes of the records, decompressed when they have to be (else a view). Throws `CompressionError`, also for a codec
+ * that does not exist, and `RecordFormatError` when the batch is not all there.
+ */
+export const recordBytes = (
+  bytes: Uint8Array,
+  start: number,
+  codecs: Codecs,
+  maxDecompressed = DEFAULT_MAX_DECOMPRESSED,
+): Uint8Array => {
+  const size = batchSize(bytes, start);
+  if (size < HEADER_SIZE || start + size > bytes.length) throw new RecordFormatError("a batch is cut short");
+  const payload = bytes.subarray(start + RECORDS_AT, start + size);
+  const codec = codecOf(attributesOf(bytes, start));
+  if (codec === 0) return payload;
+  if (!isCompressionCodec(codec)) throw new CompressionError("corrupt", `there is no codec ${codec}`);
+  return codecs.decompress(codec, payload, maxDecompressed);
+};
+
+/** The records of the batch, decompressed at the first step. Throws what `recordBytes` does, and on malformed records. */
+export function* records(
+  bytes: Uint8Array,
+  start: number,
+  codecs: Codecs,
+  maxDecompressed = DEFAULT_MAX_DECOMPRESSED,
+): Generator<RecordView, void> {
+  const payload = recordBytes(bytes, start, codecs, maxDecompressed);
+  const context = {
+    baseOffset: baseOffsetOf(bytes, start),
+    baseTimestamp: readInt64(bytes, start + BASE_TIMESTAMP_AT),
+    logAppendTime:
+      timestampTypeOf(attributesOf(bytes, start)) === TimestampType.LOG_APPEND_TIME
+        ? maxTimestampOf(bytes, start)
+        : undefined,
+  };
+  let at = 0;
+  for (let left = recordCountOf(bytes, start); left > 0; left--) {
+    const record = new RecordView(payload, at, payload.length, context);
+    at += record.sizeInBytes;
+    yield record;
+  }
+  if (at !== payload.length) throw new RecordFormatError("a batch has bytes behind its last record");
+}
