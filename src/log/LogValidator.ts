@@ -1,0 +1,439 @@
+/**
+ * What Kafka 4.3 checks before it appends a client's batch, in its order and with its error codes: `ProduceRequest
+ * .validateRecords`, `UnifiedLog.analyzeAndValidateRecords` and `LogValidator`. Every record is walked, compressed or
+ * not; the walk makes no object per record. The input is never changed: what has to be rewritten (timestamps, offset
+ * deltas, codec) is rewritten in a copy, everything else passes through as a view.
+ *
+ * Written deviations: a codec that does not exist is INVALID_RECORD and bytes that do not decompress CORRUPT_MESSAGE
+ * (Kafka: UNKNOWN_SERVER_ERROR, which makes idempotent producers duplicate, KAFKA-14034); a batch that decompresses
+ * beyond the limit is MESSAGE_TOO_LARGE (Kafka has no limit; Java answers by splitting the batch); a compressed record
+ * must be as long as it says (Kafka skips this for compressed ones); wrong offset deltas are put right in uncompressed
+ * batches too (Kafka does it in compressed ones and stores the others wrong); at most 10,000 record errors are listed.
+ */
+
+import type { BatchInfo } from "../record/BatchInfo.ts";
+import { type CodecId, type Codecs, CompressionError, codecName, isCompressionCodec } from "../record/Compression.ts";
+import {
+  ATTRIBUTES_AT,
+  attributesOf,
+  BASE_SEQUENCE_AT,
+  BASE_TIMESTAMP_AT,
+  baseOffsetOf,
+  batchAt,
+  batchSize,
+  CODEC_MASK,
+  checkCrc,
+  codecOf,
+  DEFAULT_MAX_DECOMPRESSED,
+  HEADER_SIZE,
+  isControl,
+  isTransactional,
+  LAST_OFFSET_DELTA_AT,
+  LENGTH_AT,
+  LOG_OVERHEAD,
+  MAGIC,
+  MAX_TIMESTAMP_AT,
+  magicOf,
+  maxTimestampOf,
+  PRODUCER_ID_AT,
+  readBatchInfo,
+  recordBytes,
+  recordCountOf,
+  setMaxTimestamp,
+  TimestampType,
+  timestampTypeOf,
+  updateCrc,
+} from "../record/RecordBatch.ts";
+import { RecordFormatError } from "../record/RecordFormatError.ts";
+import {
+  readInt16,
+  readInt32,
+  readInt64,
+  readVarint,
+  readVarlong,
+  sizeOfVarint,
+  varintEnd,
+  writeInt16,
+  writeInt32,
+  writeVarint,
+} from "../record/Wire.ts";
+
+// Kafka's codes of what can be wrong with a batch.
+const CORRUPT_MESSAGE = 2;
+const MESSAGE_TOO_LARGE = 10;
+const RECORD_LIST_TOO_LARGE = 18;
+const INVALID_TIMESTAMP = 32;
+const UNSUPPORTED_COMPRESSION_TYPE = 76;
+const INVALID_RECORD = 87;
+
+/** Record errors beyond these are counted, not listed: one batch must not make an answer 25 times its size. */
+export const MAX_RECORD_ERRORS = 10_000;
+/** Produce versions below this one know no zstd (KIP-110). */
+const FIRST_ZSTD_VERSION = 7;
+/** Length, attributes, timestamp, offset, no key, no value, no headers: one byte each. */
+const SMALLEST_RECORD = 7;
+
+export interface ValidationRules {
+  /** `topic-partition`, for the messages of record errors. */
+  readonly topicPartition: string;
+  /** `max.message.bytes`: of the whole batch, its 12 leading bytes included. */
+  readonly maxMessageBytes: number;
+  /** `segment.bytes`; unlimited when left out. */
+  readonly segmentBytes?: number;
+  /** `message.timestamp.type`: 0 CreateTime, 1 LogAppendTime. */
+  readonly timestampType: TimestampType;
+  /** `message.timestamp.before.max.ms` and `.after.max.ms`; 2^53 − 1 and above mean no limit. */
+  readonly beforeMaxMs: number;
+  readonly afterMaxMs: number;
+  /** The broker's time; becomes the timestamp under LogAppendTime. */
+  readonly now: number;
+  /** Whether `cleanup.policy` has `compact`: then every record needs a key. */
+  readonly compacted: boolean;
+  readonly produceVersion: number;
+  readonly codecs: Codecs;
+  /** `compression.type` of the topic, left out for `producer`: the codec to store, with its level. */
+  readonly compression?: { readonly codec: CodecId; readonly level?: number };
+  /** Bound on one batch's decompressed bytes; default 100 MiB. */
+  readonly maxDecompressedBytes?: number;
+}
+
+export interface ValidatedBatch {
+  /** Exactly the one batch: a view of the input, or a rewritten copy. */
+  readonly bytes: Uint8Array;
+  /** Of `bytes`; its base offset is 0, to be shifted when the batch is stamped. */
+  readonly info: BatchInfo;
+  /** For the answer: `now` under LogAppendTime, else -1. */
+  readonly logAppendTime: number;
+}
+
+export interface RecordError {
+  readonly batchIndex: number;
+  readonly message: string;
+}
+
+export interface Rejection {
+  /** Kafka's code, never 0. */
+  readonly error: number;
+  readonly message: string | null;
+  readonly recordErrors: readonly RecordError[];
+}
+
+export const isRejection = (result: ValidatedBatch | Rejection): result is Rejection => "error" in result;
+
+const NO_RECORD_ERRORS: readonly RecordError[] = [];
+const reject = (error: number, message: string | null = null): Rejection => ({
+  error,
+  message,
+  recordErrors: NO_RECORD_ERRORS,
+});
+
+/** What a partition's records in a produce request begin with, before anything is authorised. */
+export interface FirstBatch {
+  readonly transactional: boolean;
+  /** Kafka answers a request whose first batch in any partition is like this with this for every partition. */
+  readonly wholeRequest: Rejection | undefined;
+}
+
+const PLAIN: FirstBatch = { transactional: false, wholeRequest: undefined };
+const TRANSACTIONAL: FirstBatch = { transactional: true, wholeRequest: undefined };
+
+/** Looks at the first batch only (Kafka's `RequestUtils.hasTransactionalRecords`); `null` records are plain. */
+export const peekFirstBatch = (bytes: Uint8Array | null): FirstBatch => {
+  if (bytes === null) return PLAIN;
+  const size = batchAt(bytes, 0, bytes.length);
+  if (typeof size === "number") {
+    const flagged = magicOf(bytes, 0) === MAGIC && isTransactional(readInt16(bytes, ATTRIBUTES_AT));
+    return flagged ? TRANSACTIONAL : PLAIN;
+  }
+  if (size === "end" || size === "cut") return PLAIN;
+  const message =
+    size === "magic"
+      ? `Invalid magic found in record: ${magicOf(bytes, 0)}`
+      : `Record size ${readInt32(bytes, LENGTH_AT)} is less than the minimum record overhead (14)`;
+  return { transactional: false, wholeRequest: reject(CORRUPT_MESSAGE, message) };
+};
+
+/**
+ * What is checked before `acks` and the topic's kind are (Kafka's `ProduceRequest.validateRecords`): exactly one batch,
+ * of magic 2, and no zstd for a client too old to know it. Looks at headers only. `validateBatch` includes it.
+ */
+export const checkOneBatch = (bytes: Uint8Array | null, produceVersion: number): Rejection | undefined => {
+  if (bytes === null) return reject(INVALID_RECORD);
+  const size = batchAt(bytes, 0, bytes.length);
+  if (typeof size === "string") return reject(size === "magic" || size === "size" ? CORRUPT_MESSAGE : INVALID_RECORD);
+  if (magicOf(bytes, 0) !== MAGIC) return reject(INVALID_RECORD);
+  if (produceVersion < FIRST_ZSTD_VERSION && codecName(codecOf(readInt16(bytes, ATTRIBUTES_AT))) === "zstd")
+    return reject(UNSUPPORTED_COMPRESSION_TYPE);
+  const next = batchAt(bytes, size, bytes.length);
+  if (typeof next === "number") return reject(INVALID_RECORD);
+  return next === "magic" || next === "size" ? reject(CORRUPT_MESSAGE) : undefined;
+};
+
+/** Decides whether a client's batch may be appended, and as what. Pure; `bytes` is not changed. */
+export const validateBatch = (bytes: Uint8Array | null, rules: ValidationRules): ValidatedBatch | Rejection => {
+  const malformed = checkOneBatch(bytes, rules.produceVersion);
+  if (malformed !== undefined || bytes === null) return malformed ?? reject(INVALID_RECORD);
+  const size = batchSize(bytes, 0);
+  if (baseOffsetOf(bytes, 0) !== 0) return reject(INVALID_RECORD);
+  if (size > rules.maxMessageBytes) return reject(MESSAGE_TOO_LARGE);
+  if (!checkCrc(bytes, 0)) return reject(CORRUPT_MESSAGE);
+  const refused = checkHeader(bytes);
+  if (refused !== undefined) return refused;
+  try {
+    const result = validateRecords(bytes.subarray(0, size), rules);
+    return !isRejection(result) && result.info.sizeInBytes > (rules.segmentBytes ?? Number.POSITIVE_INFINITY)
+      ? reject(RECORD_LIST_TOO_LARGE)
+      : result;
+  } catch (error) {
+    if (error instanceof RecordFormatError) return reject(INVALID_RECORD);
+    if (error instanceof CompressionError)
+      return reject(error.reason === "too-large" ? MESSAGE_TOO_LARGE : CORRUPT_MESSAGE);
+    throw error;
+  }
+};
+
+/** Counts, flags and sequence of a whole batch whose CRC is right. */
+const checkHeader = (bytes: Uint8Array): Rejection | undefined => {
+  const attributes = attributesOf(bytes, 0);
+  const codec = codecOf(attributes);
+  if (codec !== 0 && !isCompressionCodec(codec)) return reject(INVALID_RECORD);
+  const count = recordCountOf(bytes, 0);
+  if (count <= 0 || count !== readInt32(bytes, LAST_OFFSET_DELTA_AT) + 1) return reject(INVALID_RECORD);
+  if (isControl(attributes)) return reject(INVALID_RECORD);
+  if (readInt64(bytes, PRODUCER_ID_AT) > -1 && readInt32(bytes, BASE_SEQUENCE_AT) < 0) return reject(INVALID_RECORD);
+  return undefined;
+};
+
+/** What walking the records found out. */
+interface Walk {
+  /** The largest record timestamp, -1 when none is above it. */
+  maxTimestamp: number;
+  /** Whether the offset deltas are 0, 1, 2, … */
+  inOrder: boolean;
+  errorCount: number;
+  invalidTimestamp: boolean;
+  errors: RecordError[];
+}
+
+const validateRecords = (batch: Uint8Array, rules: ValidationRules): ValidatedBatch | Rejection => {
+  const plain = recordBytes(batch, 0, rules.codecs, rules.maxDecompressedBytes ?? DEFAULT_MAX_DECOMPRESSED);
+  const count = recordCountOf(batch, 0);
+  if (count > plain.length / SMALLEST_RECORD) return reject(INVALID_RECORD);
+  const walk = walkRecords(plain, count, batch, rules);
+  if (walk.errorCount > 0) return rejectRecords(walk);
+
+  const attributes = attributesOf(batch, 0);
+  const source = codecOf(attributes);
+  const target = rules.compression?.codec ?? source;
+  const rebuilt =
+    walk.inOrder && target === source
+      ? batch
+      : rebuild(batch, plain, count, target, rules.codecs, rules.compression?.level);
+  if (rebuilt.length > rules.maxMessageBytes) return reject(MESSAGE_TOO_LARGE);
+
+  const logAppendTime = rules.timestampType === TimestampType.LOG_APPEND_TIME ? rules.now : -1;
+  const maxTimestamp = rules.timestampType === TimestampType.LOG_APPEND_TIME ? rules.now : walk.maxTimestamp;
+  let stored = rebuilt;
+  if (timestampTypeOf(attributes) !== rules.timestampType || maxTimestampOf(batch, 0) !== maxTimestamp) {
+    if (stored === batch) stored = batch.slice();
+    setMaxTimestamp(stored, 0, rules.timestampType, maxTimestamp);
+  } else if (stored !== batch) updateCrc(stored, 0);
+  return { bytes: stored, info: readBatchInfo(stored, 0), logAppendTime };
+};
+
+const walkRecords = (bytes: Uint8Array, count: number, batch: Uint8Array, rules: ValidationRules): Walk => {
+  const walk: Walk = { maxTimestamp: -1, inOrder: true, errorCount: 0, invalidTimestamp: false, errors: [] };
+  const baseTimestamp = readInt64(batch, BASE_TIMESTAMP_AT);
+  const appendTimed = timestampTypeOf(attributesOf(batch, 0)) === TimestampType.LOG_APPEND_TIME;
+  const appendTime = readInt64(batch, MAX_TIMESTAMP_AT);
+  const createTime = rules.timestampType === TimestampType.CREATE_TIME;
+  const earliest =
+    rules.beforeMaxMs >= Number.MAX_SAFE_INTEGER ? Number.NEGATIVE_INFINITY : rules.now - rules.beforeMaxMs;
+  const latest = rules.afterMaxMs >= Number.MAX_SAFE_INTEGER ? Number.POSITIVE_INFINITY : rules.now + rules.afterMaxMs;
+  const compacted = rules.compacted;
+  const end = bytes.length;
+  let maxTimestamp = -1;
+  let inOrder = true;
+  let at = 0;
+  let byte = 0;
+  // Each varint is first tried as the single byte it nearly always is.
+  for (let index = 0; index < count; index++) {
+    let length: number;
+    if (at < end && (byte = bytes[at]!) < 0x80) {
+      length = (byte >>> 1) ^ -(byte & 1);
+      at++;
+    } else {
+      length = readVarint(bytes, at, end);
+      at = varintEnd();
+    }
+    const recordEnd = at + length;
+    if (length < 0 || recordEnd > end) throw new RecordFormatError("a record is longer than its batch");
+    at++; // attributes: a byte without a meaning
+
+    let timestamp: number;
+    if (at < recordEnd && (byte = bytes[at]!) < 0x80) {
+      timestamp = baseTimestamp + ((byte >>> 1) ^ -(byte & 1));
+      at++;
+    } else {
+      timestamp = baseTimestamp + readVarlong(bytes, at, recordEnd);
+      at = varintEnd();
+    }
+    if (appendTimed) timestamp = appendTime;
+
+    let offsetDelta: number;
+    if (at < recordEnd && (byte = bytes[at]!) < 0x80) {
+      offsetDelta = (byte >>> 1) ^ -(byte & 1);
+      at++;
+    } else {
+      offsetDelta = readVarint(bytes, at, recordEnd);
+      at = varintEnd();
+    }
+    if (offsetDelta !== index) inOrder = false;
+
+    let keyLength: number;
+    if (at < recordEnd && (byte = bytes[at]!) < 0x80) {
+      keyLength = (byte >>> 1) ^ -(byte & 1);
+      at++;
+    } else {
+      keyLength = readVarint(bytes, at, recordEnd);
+      at = varintEnd();
+    }
+    if (keyLength > 0) at += keyLength;
+
+    let valueLength: number;
+    if (at < recordEnd && (byte = bytes[at]!) < 0x80) {
+      valueLength = (byte >>> 1) ^ -(byte & 1);
+      at++;
+    } else {
+      valueLength = readVarint(bytes, at, recordEnd);
+      at = varintEnd();
+    }
+    if (valueLength > 0) at += valueLength;
+
+    if (at < recordEnd && bytes[at] === 0) at++;
+    else at = skipHeaders(bytes, at, recordEnd);
+    if (at !== recordEnd) throw new RecordFormatError("a record is not as long as it says");
+
+    if (timestamp > maxTimestamp) maxTimestamp = timestamp;
+    if (compacted && keyLength < 0) {
+      addError(
+        walk,
+        index,
+        `Compacted topic cannot accept message without key in topic partition ${rules.topicPartition}`,
+      );
+    } else if (createTime && timestamp !== -1) {
+      if (timestamp < earliest || timestamp > latest) {
+        walk.invalidTimestamp = true;
+        addError(walk, index, outOfRange(timestamp, offsetDelta, rules));
+      }
+    } else if (appendTimed) {
+      walk.invalidTimestamp = true;
+      const lengths = `key=${Math.max(keyLength, 0)} bytes, value=${Math.max(valueLength, 0)} bytes`;
+      const record = `DefaultRecord(offset=${offsetDelta}, timestamp=${timestamp}, ${lengths})`;
+      addError(
+        walk,
+        index,
+        `Invalid timestamp type in message ${record}. Producer should not set timestamp type to LogAppendTime.`,
+      );
+    }
+  }
+  if (at !== end) throw new RecordFormatError("a batch has bytes behind its last record");
+  walk.maxTimestamp = maxTimestamp;
+  walk.inOrder = inOrder;
+  return walk;
+};
+
+/** Where the headers that begin at `at` end; `RecordFormatError` when they are malformed. */
+const skipHeaders = (bytes: Uint8Array, at: number, end: number): number => {
+  const count = readVarint(bytes, at, end);
+  let position = varintEnd();
+  if (count < 0 || count > end - position) throw new RecordFormatError("a record has an impossible number of headers");
+  for (let left = count; left > 0; left--) {
+    const keyLength = readVarint(bytes, position, end);
+    if (keyLength < 0) throw new RecordFormatError("a header has no key");
+    const valueLength = readVarint(bytes, varintEnd() + keyLength, end);
+    position = varintEnd() + Math.max(valueLength, 0);
+  }
+  return position;
+};
+
+const addError = (walk: Walk, batchIndex: number, message: string): void => {
+  walk.errorCount++;
+  if (walk.errors.length < MAX_RECORD_ERRORS) walk.errors.push({ batchIndex, message });
+};
+
+/** Java's `long` for a limit that a number saturated. */
+const toLong = (value: number): bigint =>
+  value >= Number.MAX_SAFE_INTEGER ? 0x7fff_ffff_ffff_ffffn : BigInt(Math.trunc(value));
+
+const outOfRange = (timestamp: number, offset: number, rules: ValidationRules): string => {
+  const now = BigInt(rules.now);
+  const from = BigInt.asIntN(64, now - toLong(rules.beforeMaxMs));
+  const to = BigInt.asIntN(64, now + toLong(rules.afterMaxMs));
+  return `Timestamp ${timestamp} of message with offset ${offset} is out of range. The timestamp should be within [${from}, ${to}]`;
+};
+
+const rejectRecords = (walk: Walk): Rejection => {
+  if (walk.invalidTimestamp)
+    return {
+      error: INVALID_TIMESTAMP,
+      message: "One or more records have been rejected due to invalid timestamp",
+      recordErrors: walk.errors,
+    };
+  const shown = walk.errors
+    .slice(0, 3)
+    .map((error) => `RecordError(batchIndex=${error.batchIndex}, message='${error.message}')`)
+    .join(", ");
+  return {
+    error: INVALID_RECORD,
+    message: `One or more records have been rejected due to ${walk.errorCount} record errors in total, and only showing the first three errors at most: [${shown}]`,
+    recordErrors: walk.errors,
+  };
+};
+
+/**
+ * The batch again with offset deltas 0, 1, 2, … and stored with `codec`: the one place where records are written anew
+ * (a client's wrong deltas, a topic's own `compression.type`). Everything else in header and records stays; the CRC is
+ * left to the caller. `plain` has been walked.
+ */
+const rebuild = (
+  batch: Uint8Array,
+  plain: Uint8Array,
+  count: number,
+  codec: number,
+  codecs: Codecs,
+  level: number | undefined,
+): Uint8Array => {
+  const numbered = renumber(plain, count);
+  const payload = isCompressionCodec(codec) ? codecs.compress(codec, numbered, level) : numbered;
+  const rebuilt = new Uint8Array(HEADER_SIZE + payload.length);
+  rebuilt.set(batch.subarray(0, HEADER_SIZE));
+  rebuilt.set(payload, HEADER_SIZE);
+  writeInt32(rebuilt, LENGTH_AT, rebuilt.length - LOG_OVERHEAD);
+  writeInt16(rebuilt, ATTRIBUTES_AT, (attributesOf(batch, 0) & ~CODEC_MASK) | codec);
+  return rebuilt;
+};
+
+/** Well-formed records with their offset deltas replaced by 0, 1, 2, … */
+const renumber = (plain: Uint8Array, count: number): Uint8Array => {
+  // A delta that grows from one byte to at most five may lengthen the record's own length by one.
+  const renumbered = new Uint8Array(plain.length + 5 * count);
+  let from = 0;
+  let to = 0;
+  for (let index = 0; index < count; index++) {
+    const length = readVarint(plain, from, plain.length);
+    const body = varintEnd();
+    const end = body + length;
+    readVarlong(plain, body + 1, end);
+    const deltaAt = varintEnd();
+    readVarint(plain, deltaAt, end);
+    const rest = varintEnd();
+    to = writeVarint(renumbered, to, deltaAt - body + sizeOfVarint(index) + end - rest);
+    renumbered.set(plain.subarray(body, deltaAt), to);
+    to = writeVarint(renumbered, to + deltaAt - body, index);
+    renumbered.set(plain.subarray(rest, end), to);
+    to += end - rest;
+    from = end;
+  }
+  return renumbered.subarray(0, to);
+};
