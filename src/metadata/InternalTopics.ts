@@ -1,0 +1,64 @@
+/**
+ * How Kafka's own topics are made: partitions, replication and overrides from the broker's configuration
+ * (`AutoTopicCreationManager.creatableTopic`). Every other topic gets the broker's defaults.
+ */
+import type { CreateTopicsRequest } from "../protocol/generated/CreateTopicsRequest.ts";
+import { GROUP_METADATA_TOPIC, SHARE_GROUP_STATE_TOPIC, TRANSACTION_STATE_TOPIC } from "./TopicName.ts";
+
+type CreatableTopic = CreateTopicsRequest["topics"][number];
+
+/** Reads a numeric key of the broker's configuration. */
+export type NumberOf = (key: string) => number;
+
+/** The request that makes `name`: an internal topic with its overrides, any other with the broker's defaults. */
+export const creatableTopic = (name: string, numberOf: NumberOf): CreatableTopic => {
+  switch (name) {
+    case GROUP_METADATA_TOPIC:
+      return creatable(name, numberOf("offsets.topic.num.partitions"), numberOf("offsets.topic.replication.factor"), {
+        "cleanup.policy": "compact",
+        "compression.type": "producer",
+        "segment.bytes": String(numberOf("offsets.topic.segment.bytes")),
+      });
+    case TRANSACTION_STATE_TOPIC:
+      return creatable(
+        name,
+        numberOf("transaction.state.log.num.partitions"),
+        numberOf("transaction.state.log.replication.factor"),
+        {
+          "unclean.leader.election.enable": "false",
+          "compression.type": "uncompressed",
+          "cleanup.policy": "compact",
+          "min.insync.replicas": String(numberOf("transaction.state.log.min.isr")),
+          "segment.bytes": String(numberOf("transaction.state.log.segment.bytes")),
+        },
+      );
+    case SHARE_GROUP_STATE_TOPIC:
+      return creatable(
+        name,
+        numberOf("share.coordinator.state.topic.num.partitions"),
+        numberOf("share.coordinator.state.topic.replication.factor"),
+        {
+          "cleanup.policy": "delete",
+          "compression.type": "producer",
+          "min.insync.replicas": String(numberOf("share.coordinator.state.topic.min.isr")),
+          "segment.bytes": String(numberOf("share.coordinator.state.topic.segment.bytes")),
+          "retention.ms": "-1",
+        },
+      );
+    default:
+      return creatable(name, -1, -1, {});
+  }
+};
+
+const creatable = (
+  name: string,
+  numPartitions: number,
+  replicationFactor: number,
+  overrides: Readonly<Record<string, string>>,
+): CreatableTopic => ({
+  name,
+  numPartitions,
+  replicationFactor,
+  assignments: [],
+  configs: Object.entries(overrides).map(([key, value]) => ({ name: key, value })),
+});
