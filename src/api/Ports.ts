@@ -4,9 +4,9 @@
  */
 import type { Effect } from "effect";
 import type { BrokerConfig } from "../config/BrokerConfig.ts";
-import type { ValidatedBatch } from "../log/LogValidator.ts";
+import type { ValidatedBatch, ValidationRules } from "../log/LogValidator.ts";
 import type { ControllerCommand, ControllerReply } from "../metadata/Controller.ts";
-import type { MetadataImage } from "../metadata/MetadataImage.ts";
+import type { MetadataImage, TopicImage } from "../metadata/MetadataImage.ts";
 import type { AppendReply } from "../partition/Partition.ts";
 import type { PartitionView } from "../partition/PartitionView.ts";
 import type { Clock } from "../platform/Clock.ts";
@@ -44,7 +44,12 @@ export interface ControllerPort {
   /** Answers when what was decided is durable, in the image and hosted (a created topic can be produced to). */
   ask<C extends ControllerCommand>(command: C): Effect.Effect<ControllerReply<C>>;
   /** A producer id that no one has had or will have, from this broker's durable block. */
-  nextProducerId(): Effect.Effect<{ readonly producerId: ProducerId; readonly producerEpoch: ProducerEpoch }>;
+  nextProducerId(): Effect.Effect<ProducerIdAndEpoch>;
+}
+
+export interface ProducerIdAndEpoch {
+  readonly producerId: ProducerId;
+  readonly producerEpoch: ProducerEpoch;
 }
 
 export interface AppendCommand {
@@ -65,4 +70,6 @@ export interface ReplicaManagerPort {
    * partition is answered through `settle` too.
    */
   append(topicId: Uuid, partition: number, command: AppendCommand): void;
+  /** What a client's batch is judged by, from the topic's configuration; undefined when the topic is not hosted here. */
+  validationRules(topic: TopicImage, partition: number, produceVersion: number): ValidationRules | undefined;
 }

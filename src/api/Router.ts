@@ -18,7 +18,7 @@ export interface Handler<Request = unknown, Response = unknown> {
   readonly advertisedMinVersion?: number;
   /** A read waits until earlier writes of its own connection are applied. */
   readonly reads?: boolean;
-  readonly handle: (request: Request, context: RequestContext) => Effect.Effect<Response | undefined, CloseConnection>;
+  handle(request: Request, context: RequestContext): Effect.Effect<Response | undefined, CloseConnection>;
 }
 
 export const defineHandler = <Request, Response>(handler: Handler<Request, Response>): Handler<Request, Response> =>

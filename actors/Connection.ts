@@ -1,0 +1,289 @@
+/**
+ * One client connection: bytes to frames, frames to typed requests, a fiber per request, responses in request order. It
+ * owns the frame being assembled, the byte credit its requests hold, and the decision to read on. What must stay true:
+ * requests are handed over in the order they came; a read waits for earlier writes of its connection; a peer that sends
+ * nonsense loses this connection and disturbs no other; when the connection closes everything it held is given back.
+ */
+import { Cause, type Effect, Exit, type Fiber } from "effect";
+import { unsupportedApiVersionsResponse } from "../src/api/18-ApiVersions.ts";
+import type { Ports } from "../src/api/Ports.ts";
+import type { ConnectionContext, RequestContext } from "../src/api/RequestContext.ts";
+import { CloseConnection, type Handler } from "../src/api/Router.ts";
+import type { Endpoint, Socket, SocketHandlers } from "../src/platform/Network.ts";
+import { ByteReader } from "../src/prelude/ByteReader.ts";
+import { ByteWriter } from "../src/prelude/ByteWriter.ts";
+import { ProtocolError } from "../src/prelude/ProtocolError.ts";
+import { apiName, codecOf } from "../src/protocol/ApiKeys.ts";
+import { FrameAssembler } from "../src/protocol/Frame.ts";
+import { decodeRequestHeader, encodeResponseHeader, type RequestHeader } from "../src/protocol/RequestHeader.ts";
+import type { ActorContext } from "./Actor.ts";
+import type { ByteCredit, CreditHolder } from "./ByteCredit.ts";
+import { ResponseQueue, type ResponseSlot } from "./ResponseQueue.ts";
+
+/** What all connections of a listener share. */
+export interface ConnectionEnvironment extends ActorContext {
+  readonly ports: Ports;
+  readonly credit: ByteCredit;
+  readonly listenerName: string;
+  readonly maxFrameBytes: number;
+  /** Kafka's `connections.max.idle.ms`; -1: never. */
+  readonly maxIdleMs: number;
+  readonly run: <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>;
+  /** One line per request when an operator turned it on. */
+  readonly requestLog: () => ((line: string) => void) | undefined;
+  readonly closed: (connection: Connection) => void;
+}
+
+/** More requests than this wait for their answers: the connection is not read until some have left. */
+const MAX_IN_FLIGHT = 1000;
+/** More answered bytes than this wait for a slow reader: likewise. */
+const MAX_QUEUED_BYTES = 4 * 1024 * 1024;
+/** A frame that has begun and makes no progress for so long loses its connection. */
+const FRAME_PROGRESS_MS = 30_000;
+
+const API_VERSIONS = 18;
+const PRINCIPAL = "User:ANONYMOUS";
+
+export class Connection implements ConnectionContext, SocketHandlers, CreditHolder {
+  readonly local: Endpoint;
+  readonly remote: Endpoint;
+  software = { name: "unknown", version: "unknown" };
+  private readonly frames: FrameAssembler;
+  private readonly responses: ResponseQueue;
+  private readonly closeTasks = new Set<() => void>();
+  private unappliedWrites = 0;
+  private afterWriteTasks: Array<() => void> = [];
+  /** Bytes charged to the credit: of the frame being assembled and of requests not yet answered. */
+  private charged = 0;
+  private paused = false;
+  private outOfCredit = false;
+  private isClosed = false;
+  private flushScheduled = false;
+  private lastActivity: number;
+  private cancelIdle: (() => void) | undefined;
+  private cancelProgress: (() => void) | undefined;
+
+  constructor(
+    readonly id: number,
+    private readonly socket: Socket,
+    private readonly environment: ConnectionEnvironment,
+  ) {
+    this.local = socket.local;
+    this.remote = socket.remote;
+    this.frames = new FrameAssembler(environment.maxFrameBytes);
+    this.responses = new ResponseQueue(socket);
+    this.lastActivity = environment.clock.monotonic();
+    this.armIdle();
+  }
+
+  onData(_socket: Socket, chunk: Uint8Array): void {
+    if (this.isClosed) return;
+    this.lastActivity = this.environment.clock.monotonic();
+    this.charge(chunk.length);
+    try {
+      const frames = this.frames.push(chunk);
+      for (const frame of frames) this.handle(frame);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.close(error.message);
+    }
+    if (this.frames.bytesBuffered === 0) this.environment.credit.frameFinished(this);
+    this.watchProgress();
+    this.updateReading();
+    this.environment.tasks.drain();
+  }
+
+  onDrain(): void {
+    if (this.isClosed) return;
+    this.lastActivity = this.environment.clock.monotonic();
+    this.flush();
+  }
+
+  onClose(socketOrTask: Socket, error?: Error): void;
+  onClose(socketOrTask: () => void): () => void;
+  onClose(socketOrTask: Socket | (() => void)): (() => void) | undefined {
+    if (typeof socketOrTask !== "function") {
+      this.release();
+      return undefined;
+    }
+    this.closeTasks.add(socketOrTask);
+    return () => this.closeTasks.delete(socketOrTask);
+  }
+
+  beginWrite(): () => void {
+    this.unappliedWrites += 1;
+    return () => {
+      this.unappliedWrites -= 1;
+      if (this.unappliedWrites > 0) return;
+      const tasks = this.afterWriteTasks;
+      this.afterWriteTasks = [];
+      for (const task of tasks) task();
+    };
+  }
+
+  afterWrites(task: () => void): void {
+    if (this.unappliedWrites === 0) task();
+    else this.afterWriteTasks.push(task);
+  }
+
+  creditAvailable(): void {
+    this.outOfCredit = false;
+    this.updateReading();
+  }
+
+  /** Ends the connection from our side; answers already written are sent. */
+  close(why: string): void {
+    if (this.isClosed) return;
+    this.environment.requestLog()?.(`connection ${this.id} closed: ${why}`);
+    this.socket.end();
+    this.release();
+  }
+
+  private handle(frame: Uint8Array): void {
+    if (this.isClosed) return;
+    const reader = new ByteReader(frame);
+    const header = decodeRequestHeader(reader);
+    const { ports } = this.environment;
+    const handler = ports.handlers.get(header.apiKey);
+    if (handler === undefined) throw new ProtocolError(`API key ${header.apiKey} is not served`);
+    const slot = this.responses.reserve();
+    if (header.apiVersion < handler.minVersion || header.apiVersion > handler.maxVersion) {
+      if (header.apiKey !== API_VERSIONS) {
+        throw new ProtocolError(`${apiName(header.apiKey)} version ${header.apiVersion} is not served`);
+      }
+      const response = unsupportedApiVersionsResponse(ports.handlers);
+      return this.respond(slot, { ...header, apiVersion: 0 }, response, frame.length);
+    }
+    const request = codecOf(header.apiKey).decodeRequest(reader, header.apiVersion);
+    const context: RequestContext = {
+      apiKey: header.apiKey,
+      version: header.apiVersion,
+      principal: PRINCIPAL,
+      listener: this.environment.listenerName,
+      clientId: header.clientId ?? "",
+      connection: this,
+      ports,
+    };
+    const run = (): void => this.run(handler, request, context, header, slot, frame.length);
+    if (handler.reads === true) this.afterWrites(run);
+    else run();
+  }
+
+  private run(
+    handler: Handler,
+    request: unknown,
+    context: RequestContext,
+    header: RequestHeader,
+    slot: ResponseSlot,
+    frameBytes: number,
+  ): void {
+    if (this.isClosed) return;
+    const startedAt = this.environment.clock.monotonic();
+    const fiber = this.environment.run(handler.handle(request, context));
+    fiber.addObserver((exit) => {
+      const log = this.environment.requestLog();
+      if (log !== undefined) {
+        const took = (this.environment.clock.monotonic() - startedAt).toFixed(3);
+        log(`connection ${this.id} ${apiName(header.apiKey)} v${header.apiVersion} ${context.clientId} ${took} ms`);
+      }
+      if (this.isClosed) return;
+      if (Exit.isSuccess(exit)) return this.respond(slot, header, exit.value, frameBytes);
+      const failure = Cause.squash(exit.cause);
+      const why = failure instanceof CloseConnection ? failure.reason : Cause.pretty(exit.cause);
+      if (!(failure instanceof CloseConnection)) this.environment.log("error", `${apiName(header.apiKey)}: ${why}`);
+      this.close(why);
+    });
+  }
+
+  private respond(slot: ResponseSlot, header: RequestHeader, response: unknown, frameBytes: number): void {
+    if (response === undefined) slot.chunks = [];
+    else {
+      const writer = new ByteWriter();
+      writer.int32(0);
+      encodeResponseHeader(writer, header.apiKey, header.apiVersion, header.correlationId);
+      codecOf(header.apiKey).encodeResponse(writer, response, header.apiVersion);
+      writer.setInt32(0, writer.length - 4);
+      slot.chunks = writer.finish();
+    }
+    this.discharge(frameBytes + FRAME_PREFIX_BYTES);
+    if (this.flushScheduled) return;
+    this.flushScheduled = true;
+    this.environment.tasks.schedule(this.flushTask);
+  }
+
+  /** Responses that become ready in one run of the task list leave in one write. */
+  private readonly flushTask = (): void => {
+    this.flushScheduled = false;
+    if (!this.isClosed) this.flush();
+  };
+
+  private flush(): void {
+    this.responses.flush();
+    this.updateReading();
+  }
+
+  private charge(bytes: number): void {
+    this.charged += bytes;
+    if (!this.environment.credit.take(this, bytes)) this.outOfCredit = true;
+  }
+
+  private discharge(bytes: number): void {
+    const given = Math.min(bytes, this.charged);
+    this.charged -= given;
+    this.environment.credit.give(given);
+  }
+
+  private updateReading(): void {
+    if (this.isClosed) return;
+    const wait =
+      this.outOfCredit || this.responses.inFlight > MAX_IN_FLIGHT || this.responses.queuedBytes > MAX_QUEUED_BYTES;
+    if (wait === this.paused) return;
+    this.paused = wait;
+    if (wait) this.socket.pause();
+    else this.socket.resume();
+  }
+
+  private armIdle(): void {
+    const { maxIdleMs, clock, ports } = this.environment;
+    if (maxIdleMs < 0) return;
+    const left = this.lastActivity + maxIdleMs - clock.monotonic();
+    if (left <= 0) return this.close(`idle for ${maxIdleMs} ms`);
+    this.cancelIdle = ports.timers.after(left, () => this.armIdle());
+  }
+
+  /** A slow sender may take its time, but each `FRAME_PROGRESS_MS` must bring something while a frame is unfinished. */
+  private watchProgress(): void {
+    if (this.frames.bytesBuffered === 0 || this.isClosed) {
+      this.cancelProgress?.();
+      this.cancelProgress = undefined;
+      return;
+    }
+    if (this.cancelProgress !== undefined) return;
+    const check = (): void => {
+      this.cancelProgress = undefined;
+      if (this.isClosed || this.frames.bytesBuffered === 0) return;
+      const { clock, ports } = this.environment;
+      const left = this.lastActivity + FRAME_PROGRESS_MS - clock.monotonic();
+      if (left <= 0 && !this.paused)
+        return this.close(`an unfinished frame made no progress for ${FRAME_PROGRESS_MS} ms`);
+      this.cancelProgress = ports.timers.after(left <= 0 ? FRAME_PROGRESS_MS : left, check);
+    };
+    this.cancelProgress = this.environment.ports.timers.after(FRAME_PROGRESS_MS, check);
+  }
+
+  /** Gives everything back; runs once, whichever side closed. */
+  private release(): void {
+    if (this.isClosed) return;
+    this.isClosed = true;
+    this.cancelIdle?.();
+    this.cancelProgress?.();
+    this.discharge(this.charged);
+    this.environment.credit.leave(this);
+    for (const task of this.closeTasks) task();
+    this.closeTasks.clear();
+    this.afterWriteTasks = [];
+    this.environment.closed(this);
+  }
+}
+
+const FRAME_PREFIX_BYTES = 4;

@@ -1,0 +1,368 @@
+/**
+ * The Partition actor: the one owner of a hosted replica's log for its whole life. It drains appends, decides each,
+ * writes the turn's batches in one append, publishes a view, and parks the replies that wait for the high watermark.
+ *
+ * What must stay true: no reply leaves before its release; nothing is published before it is written; an append's bytes
+ * are evolved and staged in the same step; after a failed write the log is cut to its last good length and every append
+ * of that turn is answered as unknown; after a failed flush nothing beyond the last successful one is kept (it is above
+ * the high watermark) or trusted.
+ */
+import type { AppendCommand } from "../src/api/Ports.ts";
+import { evolve, type LogState, snapshotOf } from "../src/log/LogState.ts";
+import type { FlushTicket, UnifiedLog } from "../src/log/UnifiedLog.ts";
+import { ParkedReplies } from "../src/partition/ParkedReplies.ts";
+import { type AppendReply, type Decision, decide, type PartitionRole } from "../src/partition/Partition.ts";
+import { assertView, type PartitionView } from "../src/partition/PartitionView.ts";
+import { isPending, type MaybePending, type Offset, type Uuid } from "../src/prelude/Types.ts";
+import { Errors } from "../src/protocol/Errors.ts";
+import { stampBatch } from "../src/record/RecordBatch.ts";
+import { type ActorContext, type ActorRef, type Behavior, spawn } from "./Actor.ts";
+import type { Flushable } from "./Flusher.ts";
+
+/** What an opened replica is made of; loading is the opener's work, so that a reload is the same step. */
+export interface LoadedLog {
+  readonly log: UnifiedLog;
+  readonly state: LogState;
+}
+
+export type FlushPolicy = "ack" | "interval" | "os";
+
+export interface PartitionSettings {
+  readonly policy: FlushPolicy;
+  /** Kafka's `flush.messages`: a flush is due, and waited for, whenever so many records are unflushed. */
+  readonly flushMessages: number;
+}
+
+export interface PartitionIdentity {
+  readonly topic: string;
+  readonly topicId: Uuid;
+  readonly partition: number;
+  readonly nodeId: number;
+}
+
+/** What the actor needs from around it. */
+export interface PartitionEnvironment extends ActorContext {
+  /** Cuts the log to its last good length and folds it again; `keepBelow` cuts at that offset too (a failed flush). */
+  readonly reopen: (broken: LoadedLog, keepBelow: Offset | undefined) => MaybePending<LoadedLog>;
+  /** Tells the Flusher of the log's directory. */
+  readonly dirty: (log: Flushable) => void;
+  /** Wakes the waiting fetches of this partition, once per turn. */
+  readonly published: (view: PartitionView) => void;
+  readonly wentOffline: (identity: PartitionIdentity, why: string) => void;
+}
+
+export type PartitionMessage =
+  | { readonly kind: "append"; readonly command: AppendCommand }
+  | { readonly kind: "flushed"; readonly ticket: FlushTicket }
+  | { readonly kind: "flushFailed"; readonly ticket: FlushTicket; readonly error: unknown }
+  | { readonly kind: "role"; readonly role: PartitionRole }
+  | { readonly kind: "settings"; readonly settings: PartitionSettings }
+  | { readonly kind: "close"; readonly error: number; readonly closed: () => void };
+
+interface Staged {
+  readonly command: AppendCommand;
+  readonly decision: Decision;
+}
+
+export class Partition implements Behavior<PartitionMessage>, Flushable {
+  readonly actor: ActorRef<PartitionMessage>;
+  private readonly parked = new ParkedReplies();
+  /** This turn's decisions, settled or parked after the write. */
+  private staged: Staged[] = [];
+  private current: PartitionView;
+  private offlineReason: string | undefined;
+  private closed = false;
+  private highWatermark: Offset;
+  /** Everything below is known to be durable. */
+  private flushedOffset: Offset;
+  /** Under `interval` and `os`: a due `flush.messages` flush holds the high watermark until it reaches this offset. */
+  private awaitedFlush: Offset = 0;
+  /** Batch ends above the high watermark with the bytes appended up to them, oldest first. */
+  private uncommitted: Array<{ readonly end: Offset; readonly bytes: number }> = [];
+  private appendedBytes = 0;
+  private committedBytes = 0;
+
+  constructor(
+    readonly identity: PartitionIdentity,
+    private loaded: LoadedLog,
+    private role: PartitionRole,
+    private settings: PartitionSettings,
+    /** Recovery has made everything below durable; nothing above is shown before it is flushed. */
+    durableOffset: Offset,
+    private readonly environment: PartitionEnvironment,
+  ) {
+    this.flushedOffset = durableOffset;
+    this.highWatermark = durableOffset;
+    this.current = this.makeView();
+    const { topic, partition } = identity;
+    this.actor = spawn(environment, `partition ${topic}-${partition}`, this);
+  }
+
+  /** The published view, or undefined when the partition is offline or closed. */
+  get view(): PartitionView | undefined {
+    return this.offlineReason === undefined && !this.closed ? this.current : undefined;
+  }
+
+  /** Why the partition is offline, or undefined. */
+  get offlineBecause(): string | undefined {
+    return this.offlineReason;
+  }
+
+  /** Everything below is flushed: the recovery point. */
+  get recoveryPoint(): Offset {
+    return this.flushedOffset;
+  }
+
+  turn(messages: ReadonlyArray<PartitionMessage>): MaybePending<void> {
+    for (let index = 0; index < messages.length; index += 1) {
+      const message = messages[index]!;
+      if (message.kind === "append") this.append(message.command);
+      else {
+        const pending = this.control(message);
+        if (isPending(pending)) {
+          const rest = messages.slice(index + 1);
+          return pending.then(() => this.turn(rest));
+        }
+      }
+    }
+    return this.finishTurn();
+  }
+
+  abandon(messages: ReadonlyArray<PartitionMessage>): void {
+    for (const message of messages) {
+      if (message.kind === "append") answer(message.command, Errors.KAFKA_STORAGE_ERROR);
+      else if (message.kind === "close") message.closed();
+    }
+  }
+
+  reload(why: string): MaybePending<void> {
+    this.failStaged(Errors.KAFKA_STORAGE_ERROR);
+    return this.reopen(why, undefined);
+  }
+
+  offline(why: string): void {
+    this.offlineReason ??= why;
+    this.failStaged(Errors.KAFKA_STORAGE_ERROR);
+    this.parked.fail(Errors.KAFKA_STORAGE_ERROR);
+    this.environment.wentOffline(this.identity, why);
+    this.environment.published(this.current);
+  }
+
+  beginFlush(): FlushTicket | undefined {
+    return this.closed || this.offlineReason !== undefined ? undefined : this.loaded.log.beginFlush();
+  }
+
+  flushed(ticket: FlushTicket): void {
+    this.actor.tell({ kind: "flushed", ticket });
+  }
+
+  flushFailed(ticket: FlushTicket, error: unknown): void {
+    this.actor.tell({ kind: "flushFailed", ticket, error });
+  }
+
+  private append(command: AppendCommand): void {
+    if (this.offlineReason !== undefined) return answer(command, Errors.KAFKA_STORAGE_ERROR);
+    if (this.closed) return answer(command, Errors.UNKNOWN_TOPIC_OR_PARTITION);
+    const { log, state } = this.loaded;
+    const { batch, acks } = command;
+    const decision = decide(state, this.role, { info: batch.info, acks, logAppendTime: batch.logAppendTime });
+    const { event } = decision;
+    if (event !== undefined) {
+      stampBatch(batch.bytes, 0, event.baseOffset, event.leaderEpoch);
+      log.stage(batch.bytes, event, () => snapshotOf(state));
+      evolve(state, event);
+      this.appendedBytes += event.sizeInBytes;
+      this.uncommitted.push({ end: event.lastOffset + 1, bytes: this.appendedBytes });
+    }
+    this.staged.push({ command, decision });
+  }
+
+  private control(message: Exclude<PartitionMessage, { kind: "append" }>): MaybePending<void> {
+    switch (message.kind) {
+      case "flushed":
+        this.loaded.log.flushed(message.ticket);
+        this.flushedOffset = Math.max(this.flushedOffset, message.ticket.offset);
+        return;
+      case "flushFailed":
+        return this.afterFailedFlush(message.error);
+      case "role":
+        this.role = message.role;
+        return;
+      case "settings":
+        this.settings = message.settings;
+        return;
+      case "close":
+        return this.close(message.error, message.closed);
+    }
+  }
+
+  /** One write for all that was staged; then, in this order: views, replies, waiting fetches. */
+  private finishTurn(): MaybePending<void> {
+    if (this.offlineReason !== undefined || this.closed) return;
+    const wrote = this.staged.some(({ decision }) => decision.event !== undefined);
+    if (!wrote) return this.publish();
+    try {
+      const writing = this.loaded.log.write();
+      if (!isPending(writing)) return this.written();
+      return writing.then(
+        () => this.written(),
+        (error: unknown) => this.afterFailedWrite(error),
+      );
+    } catch (error) {
+      return this.afterFailedWrite(error);
+    }
+  }
+
+  private written(): void {
+    const { state } = this.loaded;
+    if (this.settings.policy === "ack") this.environment.dirty(this);
+    else if (state.logEndOffset - this.flushedOffset >= this.settings.flushMessages) {
+      this.awaitedFlush = state.logEndOffset;
+      this.environment.dirty(this);
+    }
+    this.publish();
+  }
+
+  private publish(): void {
+    const end = this.loaded.state.logEndOffset;
+    if (this.settings.policy === "ack") this.highWatermark = Math.max(this.highWatermark, this.flushedOffset);
+    else if (this.flushedOffset >= this.awaitedFlush) this.highWatermark = Math.max(this.highWatermark, end);
+    this.countCommittedBytes();
+    const previous = this.current;
+    const moved = previous.logEndOffset !== end || previous.highWatermark !== this.highWatermark || this.viewIsStale();
+    if (moved) {
+      this.current = this.makeView();
+      assertView(this.current, previous);
+    }
+    const staged = this.staged;
+    this.staged = [];
+    for (const { command } of staged) command.applied();
+    for (const { command, decision } of staged) this.settleOrPark(command, decision);
+    this.parked.release(this.highWatermark);
+    if (moved) this.environment.published(this.current);
+  }
+
+  private viewIsStale(): boolean {
+    return (
+      this.current.leaderEpoch !== this.role.leaderEpoch ||
+      this.current.logStartOffset !== this.loaded.state.logStartOffset ||
+      this.current.lastStableOffset !== this.lastStableOffset()
+    );
+  }
+
+  private settleOrPark(command: AppendCommand, { reply, release }: Decision): void {
+    if (release.at === "written" || release.offset <= this.highWatermark) return command.settle(reply);
+    this.parked.park(
+      release.offset,
+      () => command.settle(reply),
+      (error) => command.settle(failure(error)),
+    );
+  }
+
+  private countCommittedBytes(): void {
+    let passed = 0;
+    while (passed < this.uncommitted.length && this.uncommitted[passed]!.end <= this.highWatermark) {
+      this.committedBytes = this.uncommitted[passed]!.bytes;
+      passed += 1;
+    }
+    if (passed > 0) this.uncommitted.splice(0, passed);
+  }
+
+  private lastStableOffset(): Offset {
+    return this.loaded.state.lastStableOffset(this.highWatermark);
+  }
+
+  private makeView(): PartitionView {
+    const { log, state } = this.loaded;
+    const { topic, topicId, partition, nodeId } = this.identity;
+    return {
+      topic,
+      topicId,
+      partition,
+      leaderId: nodeId,
+      leaderEpoch: this.role.leaderEpoch,
+      logStartOffset: state.logStartOffset,
+      highWatermark: this.highWatermark,
+      lastStableOffset: this.lastStableOffset(),
+      logEndOffset: state.logEndOffset,
+      committedBytes: this.committedBytes,
+      log,
+      state,
+    };
+  }
+
+  /** The bytes of this turn may or may not be in the file: the outcome is unknown, and that is what is answered. */
+  private afterFailedWrite(error: unknown): MaybePending<void> {
+    this.environment.log("error", `write to ${this.actor.name} failed: ${String(error)}`);
+    this.failStaged(Errors.KAFKA_STORAGE_ERROR);
+    return this.reopen(String(error), undefined);
+  }
+
+  /**
+   * Nothing above the last successful flush is trusted. Under `ack` it is above the high watermark: the log is cut
+   * there and goes on in a new file. Otherwise consumers may have seen it: the partition goes offline.
+   */
+  private afterFailedFlush(error: unknown): MaybePending<void> {
+    if (this.offlineReason !== undefined || this.closed) return;
+    const why = `flush of ${this.actor.name} failed: ${String(error)}`;
+    this.failStaged(Errors.KAFKA_STORAGE_ERROR);
+    if (this.highWatermark > this.flushedOffset) return this.offline(why);
+    this.parked.fail(Errors.KAFKA_STORAGE_ERROR);
+    return this.reopen(why, this.flushedOffset);
+  }
+
+  private reopen(why: string, keepBelow: Offset | undefined): MaybePending<void> {
+    const install = (loaded: LoadedLog): void => {
+      this.loaded = loaded;
+      const end = loaded.state.logEndOffset;
+      this.uncommitted = this.uncommitted.filter((batch) => batch.end <= end);
+      this.flushedOffset = Math.min(this.flushedOffset, end);
+      this.current = this.makeView();
+      this.environment.dirty(this);
+    };
+    try {
+      const reopening = this.environment.reopen(this.loaded, keepBelow);
+      if (!isPending(reopening)) return install(reopening);
+      return reopening.then(install, (error: unknown) => this.offline(`${why}; reopening failed: ${String(error)}`));
+    } catch (error) {
+      return this.offline(`${why}; reopening failed: ${String(error)}`);
+    }
+  }
+
+  private failStaged(error: number): void {
+    const staged = this.staged;
+    this.staged = [];
+    for (const { command, decision } of staged) {
+      command.applied();
+      // What was refused before any byte was written stays refused; the rest is unknown.
+      command.settle(
+        decision.event === undefined && decision.reply.error !== Errors.NONE ? decision.reply : failure(error),
+      );
+    }
+  }
+
+  /** Ends the actor's work: `error` answers whoever still waits. Bytes already staged are written first. */
+  private close(error: number, done: () => void): MaybePending<void> {
+    const finish = (): void => {
+      this.closed = true;
+      this.parked.fail(error);
+      this.environment.published(this.current);
+      done();
+    };
+    const pending = this.finishTurn();
+    return isPending(pending) ? pending.then(finish) : finish();
+  }
+}
+
+const failure = (error: number): AppendReply => ({
+  error,
+  baseOffset: -1,
+  logAppendTime: -1,
+  logStartOffset: -1,
+  message: null,
+});
+
+const answer = (command: AppendCommand, error: number): void => {
+  command.applied();
+  command.settle(failure(error));
+};

@@ -1,0 +1,208 @@
+/**
+ * Produce (key 0), versions 3–13; 0–2 are advertised (librdkafka stops compressing otherwise, KAFKA-18659) and close
+ * the connection, as in Kafka.
+ *
+ * - v3–6: no zstd (UNSUPPORTED_COMPRESSION_TYPE). v5+: log start offset. v8+: record errors and a message.
+ * - v9+: flexible. v10+: CurrentLeader beside NOT_LEADER_OR_FOLLOWER. v12+: transactions protocol 2. v13+: topic ids.
+ *
+ * Owns the order of the request-level checks and the joining of the partitions' replies; each batch is judged by
+ * `LogValidator` and decided by its partition. What must stay true: every batch is handed to its partition before
+ * `handle` gives up the thread (order on the connection), every named partition is answered once, and `acks=0` is never
+ * answered: an error closes the connection.
+ */
+import { Effect } from "effect";
+import {
+  checkOneBatch,
+  isRejection,
+  peekFirstBatch,
+  type Rejection,
+  type ValidatedBatch,
+  validateBatch,
+} from "../log/LogValidator.ts";
+import type { TopicImage } from "../metadata/MetadataImage.ts";
+import { isInternalTopic } from "../metadata/TopicName.ts";
+import type { AppendReply } from "../partition/Partition.ts";
+import type { Uuid } from "../prelude/Types.ts";
+import { Errors } from "../protocol/Errors.ts";
+import type { ProduceRequest } from "../protocol/generated/ProduceRequest.ts";
+import { emptyProduceResponse, type ProduceResponse } from "../protocol/generated/ProduceResponse.ts";
+import type { RequestContext } from "./RequestContext.ts";
+import { CloseConnection, defineHandler } from "./Router.ts";
+
+type TopicAnswer = ProduceResponse["responses"][number];
+type PartitionAnswer = TopicAnswer["partitionResponses"][number];
+
+const TOPIC_IDS_FROM = 13;
+
+export const Produce = defineHandler<ProduceRequest, ProduceResponse>({
+  apiKey: 0,
+  minVersion: 3,
+  maxVersion: 13,
+  advertisedMinVersion: 0,
+  handle: (request, context) =>
+    Effect.callback<ProduceResponse | undefined, CloseConnection>((resume) => {
+      const produce = new ProduceInFlight(request, context, (response) => {
+        if (request.acks !== 0) return resume(Effect.succeed(response));
+        const failed = firstError(response);
+        resume(
+          failed === undefined
+            ? Effect.succeed(undefined)
+            : Effect.fail(new CloseConnection({ reason: `acks=0 produce failed with error ${failed}` })),
+        );
+      });
+      produce.start();
+    }),
+});
+
+const firstError = (response: ProduceResponse): number | undefined => {
+  for (const topic of response.responses) {
+    for (const partition of topic.partitionResponses)
+      if (partition.errorCode !== Errors.NONE) return partition.errorCode;
+  }
+  return undefined;
+};
+
+/** One good batch: where it goes, and where its answer stands. */
+interface Handover {
+  readonly topicId: Uuid;
+  readonly batch: ValidatedBatch;
+  readonly answer: PartitionAnswer;
+  settled: boolean;
+}
+
+class ProduceInFlight {
+  private readonly response: ProduceResponse = emptyProduceResponse();
+  private handovers: ReadonlyArray<Handover> = [];
+  private unsettled = 0;
+  private unapplied = 0;
+  private finished = false;
+  private cancelTimeout: (() => void) | undefined;
+
+  constructor(
+    private readonly request: ProduceRequest,
+    private readonly context: RequestContext,
+    private readonly done: (response: ProduceResponse) => void,
+  ) {}
+
+  start(): void {
+    this.handovers = this.judge();
+    if (this.handovers.length === 0) return this.finish();
+    this.unsettled = this.handovers.length;
+    this.unapplied = this.handovers.length;
+    const { connection, ports } = this.context;
+    const acks = this.request.acks as -1 | 0 | 1;
+    const allApplied = connection.beginWrite();
+    const applied = (): void => {
+      this.unapplied -= 1;
+      if (this.unapplied === 0) allApplied();
+    };
+    for (const handover of this.handovers) {
+      const settle = (reply: AppendReply): void => this.settle(handover, reply);
+      ports.replicas.append(handover.topicId, handover.answer.index, { batch: handover.batch, acks, settle, applied });
+    }
+    if (!this.finished && acks === -1) {
+      this.cancelTimeout = ports.timers.after(this.request.timeoutMs, () => this.finish());
+    }
+  }
+
+  /** Fills an answer for every named partition and returns the good batches. */
+  private judge(): ReadonlyArray<Handover> {
+    const wholeRequest = this.judgeRequest();
+    const handovers = new Map<PartitionAnswer, Handover>();
+    for (const topicData of this.request.topicData) {
+      const topicAnswer: TopicAnswer = { name: topicData.name, topicId: topicData.topicId, partitionResponses: [] };
+      this.response.responses.push(topicAnswer);
+      const topic = this.topicOf(topicData);
+      for (const { index, records } of topicData.partitionData) {
+        // Named twice, a partition is answered once and the later batch is the one that counts (§6).
+        let answer = topicAnswer.partitionResponses.find((other) => other.index === index);
+        if (answer === undefined) topicAnswer.partitionResponses.push((answer = emptyAnswer(index)));
+        handovers.delete(answer);
+        const judged =
+          wholeRequest ?? (typeof topic === "number" ? refusal(topic) : this.judgeBatch(topic, index, records));
+        if (isRejection(judged)) fillRejection(answer, judged);
+        else handovers.set(answer, { topicId: (topic as TopicImage).id, batch: judged, answer, settled: false });
+      }
+    }
+    return [...handovers.values()];
+  }
+
+  /** What is wrong with any first batch is, for some errors, the answer of every partition. */
+  private judgeRequest(): Rejection | undefined {
+    let transactional = false;
+    for (const { partitionData } of this.request.topicData) {
+      for (const { records } of partitionData) {
+        const first = peekFirstBatch(records);
+        if (first.wholeRequest !== undefined) return first.wholeRequest;
+        transactional ||= first.transactional;
+      }
+    }
+    if (!transactional) return undefined;
+    if (this.request.transactionalId === null) return refusal(Errors.TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
+    // No transaction coordinator lists the partition, so that no verification can succeed (KIP-890).
+    return refusal(this.context.version >= 11 ? Errors.TRANSACTION_ABORTABLE : Errors.INVALID_TXN_STATE);
+  }
+
+  /** The topic, or the error that all its partitions get. */
+  private topicOf({ name, topicId }: ProduceRequest["topicData"][number]): TopicImage | number {
+    const image = this.context.ports.metadata.image();
+    if (this.context.version >= TOPIC_IDS_FROM) return image.topicsById.get(topicId) ?? Errors.UNKNOWN_TOPIC_ID;
+    return image.topicsByName.get(name) ?? Errors.UNKNOWN_TOPIC_OR_PARTITION;
+  }
+
+  private judgeBatch(topic: TopicImage, index: number, records: Uint8Array | null): ValidatedBatch | Rejection {
+    const { ports, version } = this.context;
+    if (topic.partitions[index] === undefined) return refusal(Errors.UNKNOWN_TOPIC_OR_PARTITION);
+    const malformed = checkOneBatch(records, version);
+    if (malformed !== undefined) return malformed;
+    const { acks } = this.request;
+    if (acks < -1 || acks > 1) return refusal(Errors.INVALID_REQUIRED_ACKS);
+    if (isInternalTopic(topic.name)) return refusal(Errors.INVALID_TOPIC_EXCEPTION);
+    const rules = ports.replicas.validationRules(topic, index, version);
+    return rules === undefined ? refusal(Errors.KAFKA_STORAGE_ERROR) : validateBatch(records, rules);
+  }
+
+  private settle(handover: Handover, reply: AppendReply): void {
+    if (this.finished) return;
+    const { answer } = handover;
+    handover.settled = true;
+    answer.errorCode = reply.error;
+    answer.baseOffset = reply.baseOffset;
+    answer.logAppendTimeMs = reply.logAppendTime;
+    answer.logStartOffset = reply.logStartOffset;
+    answer.errorMessage = reply.message;
+    this.unsettled -= 1;
+    if (this.unsettled === 0) this.finish();
+  }
+
+  /** All settled, or the time is up: what is not settled then is written but not known to be committed. */
+  private finish(): void {
+    if (this.finished) return;
+    this.finished = true;
+    this.cancelTimeout?.();
+    for (const { settled, answer } of this.handovers) if (!settled) answer.errorCode = Errors.REQUEST_TIMED_OUT;
+    this.done(this.response);
+  }
+}
+
+const refusal = (error: number): Rejection => ({ error, message: null, recordErrors: [] });
+
+const fillRejection = (answer: PartitionAnswer, { error, message, recordErrors }: Rejection): void => {
+  answer.errorCode = error;
+  answer.errorMessage = message;
+  answer.recordErrors = recordErrors.map(({ batchIndex, message }) => ({
+    batchIndex,
+    batchIndexErrorMessage: message,
+  }));
+};
+
+const emptyAnswer = (index: number): PartitionAnswer => ({
+  index,
+  errorCode: Errors.NONE,
+  baseOffset: -1,
+  logAppendTimeMs: -1,
+  logStartOffset: -1,
+  recordErrors: [],
+  errorMessage: null,
+  currentLeader: { leaderId: -1, leaderEpoch: -1 },
+});

@@ -1,0 +1,60 @@
+/**
+ * Reading one partition for a fetch: epoch checks (KIP-320, KIP-595), bounds by isolation level, and the aborted
+ * transactions that a read_committed client must know. Pure but for the log's own reads; an error is a Kafka code.
+ */
+import type { PartitionView } from "../partition/PartitionView.ts";
+import { isPending, type LeaderEpoch, type MaybePending, type Offset } from "../prelude/Types.ts";
+import { Errors } from "../protocol/Errors.ts";
+import type { FetchPartition } from "./FetchSession.ts";
+
+export interface PartitionRead {
+  readonly records: Uint8Array;
+  /** null for read_uncommitted. */
+  readonly abortedTransactions: Array<{ producerId: number; firstOffset: Offset }> | null;
+}
+
+export interface ReadBounds {
+  readonly offset: Offset;
+  readonly maxBytes: number;
+  /** The first partition with data gives one whole batch even when that is more than `maxBytes`. */
+  readonly minOneBatch: boolean;
+  readonly readCommitted: boolean;
+}
+
+/** The client's idea of the leader epoch (-1: none) against ours: FENCED (74), UNKNOWN (75) or undefined. */
+export const checkLeaderEpoch = (view: PartitionView, currentLeaderEpoch: LeaderEpoch): number | undefined => {
+  if (currentLeaderEpoch === -1 || currentLeaderEpoch === view.leaderEpoch) return undefined;
+  return currentLeaderEpoch < view.leaderEpoch ? Errors.FENCED_LEADER_EPOCH : Errors.UNKNOWN_LEADER_EPOCH;
+};
+
+/** Where the client's log and ours part (KIP-595), an error code, or undefined when they do not. */
+export const divergingEpoch = (
+  view: PartitionView,
+  wanted: FetchPartition,
+): { epoch: LeaderEpoch; endOffset: Offset } | number | undefined => {
+  if (wanted.lastFetchedEpoch < 0) return undefined;
+  const end = view.state.leaderEpochs.endOffsetFor(wanted.lastFetchedEpoch, view.logEndOffset);
+  if (end.endOffset < 0 || end.epoch < 0) return Errors.OFFSET_OUT_OF_RANGE;
+  if (end.epoch < wanted.lastFetchedEpoch || end.endOffset < wanted.fetchOffset) {
+    return { epoch: end.epoch, endOffset: end.endOffset };
+  }
+  return undefined;
+};
+
+const NOTHING = new Uint8Array(0);
+
+/** Reads below the bound of the isolation level; OFFSET_OUT_OF_RANGE outside [log start, log end]. */
+export const readPartition = (view: PartitionView, bounds: ReadBounds): MaybePending<PartitionRead | number> => {
+  const { offset, maxBytes, minOneBatch, readCommitted } = bounds;
+  if (offset < view.logStartOffset || offset > view.logEndOffset) return Errors.OFFSET_OUT_OF_RANGE;
+  const bound = readCommitted ? view.lastStableOffset : view.highWatermark;
+  if (offset >= bound || (maxBytes <= 0 && !minOneBatch)) {
+    return { records: NOTHING, abortedTransactions: readCommitted ? [] : null };
+  }
+  const answer = (records: Uint8Array): PartitionRead => ({
+    records,
+    abortedTransactions: readCommitted ? view.log.abortedTransactions(offset, bound) : null,
+  });
+  const read = view.log.read(offset, Math.max(0, maxBytes), bound, minOneBatch);
+  return isPending(read) ? read.then((data) => answer(data.records)) : answer(read.records);
+};
