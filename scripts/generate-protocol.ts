@@ -69,32 +69,30 @@ function apiTypes(pairs: readonly Pair[]): string {
 }
 
 function apiTable(pairs: readonly Pair[]): string {
-  const loader = (name: string): string =>
-    `() => {\n      const codec: typeof import("./${name}.ts") = require("./${name}.ts");\n      return { decode: codec.decode${name}, encode: codec.encode${name}, empty: codec.empty${name} };\n    }`;
   const lines = pairs.map(({ key, name, request, response }) => {
-    const parts = [
-      `key: ${key}`,
-      `name: "${name}"`,
-      `minVersion: ${request.versions.first}`,
-      `maxVersion: ${request.versions.last}`,
-      `flexibleFrom: ${isEmpty(request.flexible) ? OPEN : request.flexible.first}`,
-      `listeners: [${request.listeners.map((listener) => `"${listener}"`).join(", ")}]`,
-      `latestVersionUnstable: ${request.latestVersionUnstable}`,
-      `loadRequest: ${loader(request.name)}`,
-      `loadResponse: ${loader(response.name)}`,
+    const listeners = request.listeners.map((listener) => `"${listener}"`).join(", ");
+    const head = [
+      key,
+      `"${name}"`,
+      request.versions.first,
+      request.versions.last,
+      isEmpty(request.flexible) ? OPEN : request.flexible.first,
+      `[${listeners}]`,
+      request.latestVersionUnstable,
     ];
-    return `  ${key}: {\n${parts.map((part) => `    ${part},\n`).join("")}  },\n`;
+    const load = (message: string): string => `    () => require("./${message}.ts").codec,\n`;
+    return `  ${key}: new Api(\n    ${head.join(", ")},\n${load(request.name)}${load(response.name)}  ),\n`;
   });
   const names = pairs.map(({ key, name }) => `  ${name}: ${key},\n`);
-  return `${HEADER}import type { ApiEntry } from "../ApiKeys.ts";
+  return `${HEADER}import { Api } from "../Api.ts";
 import type { ApiTypes } from "./ApiTypes.ts";
 
 /** API keys by name. */
 export const ApiKey = {
 ${names.join("")}} as const;
 
-/** Every API; a codec's module is loaded when its \`load…\` is first called. */
-export const ApiTable: { readonly [K in keyof ApiTypes]: ApiEntry<K> } = {
+/** Every API by key; a codec's module is loaded when it is first needed. */
+export const Apis: { readonly [K in keyof ApiTypes]: Api<K> } = {
 ${lines.join("")}};
 `;
 }

@@ -78,7 +78,7 @@ export class MessageGenerator {
         more = true;
       }
     }
-    const body = [this.info(), ...code, ...comparisons].join("\n");
+    const body = [this.info(), ...code, ...comparisons, this.codec()].join("\n");
     const helpers = [...this.helpers].filter((name) => new RegExp(`\\b${name}\\b`).test(body)).sort();
     const imports = [
       `import type { ByteReader } from "../../prelude/ByteReader.ts";`,
@@ -127,6 +127,11 @@ export class MessageGenerator {
     parts.push(`flexibleFrom: ${isEmpty(spec.flexible) ? OPEN : spec.flexible.first}`);
     parts.push(`latestVersionUnstable: ${spec.latestVersionUnstable}`);
     return `export const ${spec.name}Info = {\n${parts.map((part) => `  ${part},\n`).join("")}} as const;\n`;
+  }
+
+  private codec(): string {
+    const { name } = this.spec;
+    return `export const codec = { decode: decode${name}, encode: encode${name}, empty: empty${name} };\n`;
   }
 
   /** A test that `version` (known to be within `known`) is within `range`; "" when it always is. */

@@ -57,3 +57,5 @@ export function encodeAbortTransactionRecord(writer: ByteWriter, message: AbortT
     writer.append(field);
   }
 }
+
+export const codec = { decode: decodeAbortTransactionRecord, encode: encodeAbortTransactionRecord, empty: emptyAbortTransactionRecord };

@@ -66,3 +66,5 @@ export function encodeAccessControlEntryRecord(writer: ByteWriter, message: Acce
   writer.int8(message.permissionType);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeAccessControlEntryRecord, encode: encodeAccessControlEntryRecord, empty: emptyAccessControlEntryRecord };

@@ -53,3 +53,5 @@ export function encodeAddOffsetsToTxnRequest(writer: ByteWriter, message: AddOff
   else writer.string(message.groupId);
   if (flexible) writer.uvarint(0);
 }
+
+export const codec = { decode: decodeAddOffsetsToTxnRequest, encode: encodeAddOffsetsToTxnRequest, empty: emptyAddOffsetsToTxnRequest };

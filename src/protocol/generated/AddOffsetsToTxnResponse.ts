@@ -43,3 +43,5 @@ export function encodeAddOffsetsToTxnResponse(writer: ByteWriter, message: AddOf
   writer.int16(message.errorCode);
   if (flexible) writer.uvarint(0);
 }
+
+export const codec = { decode: decodeAddOffsetsToTxnResponse, encode: encodeAddOffsetsToTxnResponse, empty: emptyAddOffsetsToTxnResponse };

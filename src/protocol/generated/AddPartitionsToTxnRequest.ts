@@ -168,3 +168,5 @@ function encodeAddPartitionsToTxnTopicList(writer: ByteWriter, list: readonly Ad
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeAddPartitionsToTxnTopic(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeAddPartitionsToTxnRequest, encode: encodeAddPartitionsToTxnRequest, empty: emptyAddPartitionsToTxnRequest };

@@ -185,3 +185,5 @@ function encodeAddPartitionsToTxnPartitionResultList(writer: ByteWriter, list: r
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeAddPartitionsToTxnPartitionResult(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeAddPartitionsToTxnResponse, encode: encodeAddPartitionsToTxnResponse, empty: emptyAddPartitionsToTxnResponse };

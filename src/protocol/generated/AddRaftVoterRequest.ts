@@ -106,3 +106,5 @@ function encodeAddRaftVoterRequestListenerList(writer: ByteWriter, list: readonl
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeAddRaftVoterRequestListener(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeAddRaftVoterRequest, encode: encodeAddRaftVoterRequest, empty: emptyAddRaftVoterRequest };

@@ -45,3 +45,5 @@ export function encodeAddRaftVoterResponse(writer: ByteWriter, message: AddRaftV
   writer.compactNullableString(message.errorMessage);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeAddRaftVoterResponse, encode: encodeAddRaftVoterResponse, empty: emptyAddRaftVoterResponse };

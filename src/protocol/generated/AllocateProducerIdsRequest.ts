@@ -41,3 +41,5 @@ export function encodeAllocateProducerIdsRequest(writer: ByteWriter, message: Al
   writer.int64(message.brokerEpoch);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeAllocateProducerIdsRequest, encode: encodeAllocateProducerIdsRequest, empty: emptyAllocateProducerIdsRequest };

@@ -49,3 +49,5 @@ export function encodeAllocateProducerIdsResponse(writer: ByteWriter, message: A
   writer.int32(message.producerIdLen);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeAllocateProducerIdsResponse, encode: encodeAllocateProducerIdsResponse, empty: emptyAllocateProducerIdsResponse };

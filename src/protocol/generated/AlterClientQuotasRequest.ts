@@ -179,3 +179,5 @@ function encodeOpDataList(writer: ByteWriter, list: readonly OpData[] | null, ve
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeOpData(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeAlterClientQuotasRequest, encode: encodeAlterClientQuotasRequest, empty: emptyAlterClientQuotasRequest };

@@ -136,3 +136,5 @@ function encodeAlterClientQuotasResponseEntityDataList(writer: ByteWriter, list:
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeAlterClientQuotasResponseEntityData(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeAlterClientQuotasResponse, encode: encodeAlterClientQuotasResponse, empty: emptyAlterClientQuotasResponse };

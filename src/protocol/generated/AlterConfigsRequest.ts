@@ -136,3 +136,5 @@ function encodeAlterConfigsRequestAlterableConfigList(writer: ByteWriter, list: 
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeAlterConfigsRequestAlterableConfig(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeAlterConfigsRequest, encode: encodeAlterConfigsRequest, empty: emptyAlterConfigsRequest };

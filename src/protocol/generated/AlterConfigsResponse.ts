@@ -96,3 +96,5 @@ function encodeAlterConfigsResponseAlterConfigsResourceResponseList(writer: Byte
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeAlterConfigsResponseAlterConfigsResourceResponse(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeAlterConfigsResponse, encode: encodeAlterConfigsResponse, empty: emptyAlterConfigsResponse };

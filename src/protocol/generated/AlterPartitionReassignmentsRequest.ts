@@ -130,3 +130,5 @@ function encodeReassignablePartitionList(writer: ByteWriter, list: readonly Reas
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeReassignablePartition(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeAlterPartitionReassignmentsRequest, encode: encodeAlterPartitionReassignmentsRequest, empty: emptyAlterPartitionReassignmentsRequest };

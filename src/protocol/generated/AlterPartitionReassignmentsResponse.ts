@@ -139,3 +139,5 @@ function encodeReassignablePartitionResponseList(writer: ByteWriter, list: reado
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeReassignablePartitionResponse(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeAlterPartitionReassignmentsResponse, encode: encodeAlterPartitionReassignmentsResponse, empty: emptyAlterPartitionReassignmentsResponse };

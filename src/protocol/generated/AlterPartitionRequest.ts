@@ -191,3 +191,5 @@ function encodeBrokerStateList(writer: ByteWriter, list: readonly BrokerState[] 
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeBrokerState(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeAlterPartitionRequest, encode: encodeAlterPartitionRequest, empty: emptyAlterPartitionRequest };

@@ -148,3 +148,5 @@ function encodeAlterPartitionResponsePartitionDataList(writer: ByteWriter, list:
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeAlterPartitionResponsePartitionData(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeAlterPartitionResponse, encode: encodeAlterPartitionResponse, empty: emptyAlterPartitionResponse };

@@ -127,3 +127,5 @@ function encodeAlterReplicaLogDirTopicList(writer: ByteWriter, list: readonly Al
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeAlterReplicaLogDirTopic(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeAlterReplicaLogDirsRequest, encode: encodeAlterReplicaLogDirsRequest, empty: emptyAlterReplicaLogDirsRequest };

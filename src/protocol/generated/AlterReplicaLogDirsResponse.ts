@@ -130,3 +130,5 @@ function encodeAlterReplicaLogDirPartitionResultList(writer: ByteWriter, list: r
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeAlterReplicaLogDirPartitionResult(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeAlterReplicaLogDirsResponse, encode: encodeAlterReplicaLogDirsResponse, empty: emptyAlterReplicaLogDirsResponse };

@@ -123,3 +123,5 @@ function encodeAlterShareGroupOffsetsRequestPartitionList(writer: ByteWriter, li
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeAlterShareGroupOffsetsRequestPartition(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeAlterShareGroupOffsetsRequest, encode: encodeAlterShareGroupOffsetsRequest, empty: emptyAlterShareGroupOffsetsRequest };

@@ -140,3 +140,5 @@ function encodeAlterShareGroupOffsetsResponsePartitionList(writer: ByteWriter, l
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeAlterShareGroupOffsetsResponsePartition(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeAlterShareGroupOffsetsResponse, encode: encodeAlterShareGroupOffsetsResponse, empty: emptyAlterShareGroupOffsetsResponse };

@@ -135,3 +135,5 @@ function encodeScramCredentialUpsertionList(writer: ByteWriter, list: readonly S
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeScramCredentialUpsertion(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeAlterUserScramCredentialsRequest, encode: encodeAlterUserScramCredentialsRequest, empty: emptyAlterUserScramCredentialsRequest };

@@ -86,3 +86,5 @@ function encodeAlterUserScramCredentialsResultList(writer: ByteWriter, list: rea
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeAlterUserScramCredentialsResult(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeAlterUserScramCredentialsResponse, encode: encodeAlterUserScramCredentialsResponse, empty: emptyAlterUserScramCredentialsResponse };

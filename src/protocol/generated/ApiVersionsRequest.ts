@@ -43,3 +43,5 @@ export function encodeApiVersionsRequest(writer: ByteWriter, message: ApiVersion
   if (version >= 3) writer.compactString(message.clientSoftwareVersion);
   if (flexible) writer.uvarint(0);
 }
+
+export const codec = { decode: decodeApiVersionsRequest, encode: encodeApiVersionsRequest, empty: emptyApiVersionsRequest };

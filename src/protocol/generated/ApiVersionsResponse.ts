@@ -251,3 +251,5 @@ function encodeFinalizedFeatureKeyList(writer: ByteWriter, list: readonly Finali
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeFinalizedFeatureKey(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeApiVersionsResponse, encode: encodeApiVersionsResponse, empty: emptyApiVersionsResponse };

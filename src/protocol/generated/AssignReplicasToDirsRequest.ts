@@ -165,3 +165,5 @@ function encodeAssignReplicasToDirsRequestPartitionDataList(writer: ByteWriter, 
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeAssignReplicasToDirsRequestPartitionData(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeAssignReplicasToDirsRequest, encode: encodeAssignReplicasToDirsRequest, empty: emptyAssignReplicasToDirsRequest };

@@ -169,3 +169,5 @@ function encodeAssignReplicasToDirsResponsePartitionDataList(writer: ByteWriter,
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeAssignReplicasToDirsResponsePartitionData(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeAssignReplicasToDirsResponse, encode: encodeAssignReplicasToDirsResponse, empty: emptyAssignReplicasToDirsResponse };

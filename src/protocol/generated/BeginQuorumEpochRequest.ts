@@ -193,3 +193,5 @@ function encodeBeginQuorumEpochRequestLeaderEndpointList(writer: ByteWriter, lis
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeBeginQuorumEpochRequestLeaderEndpoint(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeBeginQuorumEpochRequest, encode: encodeBeginQuorumEpochRequest, empty: emptyBeginQuorumEpochRequest };

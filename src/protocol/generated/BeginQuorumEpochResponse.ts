@@ -210,3 +210,5 @@ function encodeBeginQuorumEpochResponseNodeEndpointList(writer: ByteWriter, list
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeBeginQuorumEpochResponseNodeEndpoint(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeBeginQuorumEpochResponse, encode: encodeBeginQuorumEpochResponse, empty: emptyBeginQuorumEpochResponse };

@@ -57,3 +57,5 @@ export function encodeBeginTransactionRecord(writer: ByteWriter, message: BeginT
     writer.append(field);
   }
 }
+
+export const codec = { decode: decodeBeginTransactionRecord, encode: encodeBeginTransactionRecord, empty: emptyBeginTransactionRecord };

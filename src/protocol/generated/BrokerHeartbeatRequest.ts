@@ -97,3 +97,5 @@ export function encodeBrokerHeartbeatRequest(writer: ByteWriter, message: Broker
     writer.append(field);
   }
 }
+
+export const codec = { decode: decodeBrokerHeartbeatRequest, encode: encodeBrokerHeartbeatRequest, empty: emptyBrokerHeartbeatRequest };

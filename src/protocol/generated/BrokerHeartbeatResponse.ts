@@ -53,3 +53,5 @@ export function encodeBrokerHeartbeatResponse(writer: ByteWriter, message: Broke
   writer.bool(message.shouldShutDown);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeBrokerHeartbeatResponse, encode: encodeBrokerHeartbeatResponse, empty: emptyBrokerHeartbeatResponse };

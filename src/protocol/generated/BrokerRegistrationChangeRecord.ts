@@ -113,3 +113,5 @@ export function encodeBrokerRegistrationChangeRecord(writer: ByteWriter, message
     writer.append(field);
   }
 }
+
+export const codec = { decode: decodeBrokerRegistrationChangeRecord, encode: encodeBrokerRegistrationChangeRecord, empty: emptyBrokerRegistrationChangeRecord };

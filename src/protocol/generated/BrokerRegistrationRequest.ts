@@ -167,3 +167,5 @@ function encodeBrokerRegistrationRequestFeatureList(writer: ByteWriter, list: re
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeBrokerRegistrationRequestFeature(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeBrokerRegistrationRequest, encode: encodeBrokerRegistrationRequest, empty: emptyBrokerRegistrationRequest };

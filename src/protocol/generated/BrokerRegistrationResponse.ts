@@ -45,3 +45,5 @@ export function encodeBrokerRegistrationResponse(writer: ByteWriter, message: Br
   writer.int64(message.brokerEpoch);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeBrokerRegistrationResponse, encode: encodeBrokerRegistrationResponse, empty: emptyBrokerRegistrationResponse };

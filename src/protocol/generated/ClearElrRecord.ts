@@ -37,3 +37,5 @@ export function encodeClearElrRecord(writer: ByteWriter, message: ClearElrRecord
   writer.compactString(message.topicName);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeClearElrRecord, encode: encodeClearElrRecord, empty: emptyClearElrRecord };

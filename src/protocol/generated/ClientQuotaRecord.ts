@@ -90,3 +90,5 @@ function encodeClientQuotaRecordEntityDataList(writer: ByteWriter, list: readonl
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeClientQuotaRecordEntityData(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeClientQuotaRecord, encode: encodeClientQuotaRecord, empty: emptyClientQuotaRecord };

@@ -49,3 +49,5 @@ export function encodeConfigRecord(writer: ByteWriter, message: ConfigRecord, ve
   writer.compactNullableString(message.value);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeConfigRecord, encode: encodeConfigRecord, empty: emptyConfigRecord };

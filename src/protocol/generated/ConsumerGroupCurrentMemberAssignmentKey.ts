@@ -38,3 +38,5 @@ export function encodeConsumerGroupCurrentMemberAssignmentKey(writer: ByteWriter
   writer.string(message.groupId);
   writer.string(message.memberId);
 }
+
+export const codec = { decode: decodeConsumerGroupCurrentMemberAssignmentKey, encode: encodeConsumerGroupCurrentMemberAssignmentKey, empty: emptyConsumerGroupCurrentMemberAssignmentKey };

@@ -119,3 +119,5 @@ function encodeConsumerGroupCurrentMemberAssignmentValueTopicPartitionsList(writ
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeConsumerGroupCurrentMemberAssignmentValueTopicPartitions(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeConsumerGroupCurrentMemberAssignmentValue, encode: encodeConsumerGroupCurrentMemberAssignmentValue, empty: emptyConsumerGroupCurrentMemberAssignmentValue };

@@ -41,3 +41,5 @@ export function encodeConsumerGroupDescribeRequest(writer: ByteWriter, message: 
   writer.bool(message.includeAuthorizedOperations);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeConsumerGroupDescribeRequest, encode: encodeConsumerGroupDescribeRequest, empty: emptyConsumerGroupDescribeRequest };

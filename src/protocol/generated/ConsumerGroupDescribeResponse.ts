@@ -256,3 +256,5 @@ function encodeConsumerGroupDescribeResponseTopicPartitionsList(writer: ByteWrit
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeConsumerGroupDescribeResponseTopicPartitions(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeConsumerGroupDescribeResponse, encode: encodeConsumerGroupDescribeResponse, empty: emptyConsumerGroupDescribeResponse };

@@ -118,3 +118,5 @@ function encodeConsumerGroupHeartbeatRequestTopicPartitionsList(writer: ByteWrit
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeConsumerGroupHeartbeatRequestTopicPartitions(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeConsumerGroupHeartbeatRequest, encode: encodeConsumerGroupHeartbeatRequest, empty: emptyConsumerGroupHeartbeatRequest };

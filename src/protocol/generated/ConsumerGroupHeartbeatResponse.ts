@@ -130,3 +130,5 @@ function encodeConsumerGroupHeartbeatResponseTopicPartitionsList(writer: ByteWri
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeConsumerGroupHeartbeatResponseTopicPartitions(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeConsumerGroupHeartbeatResponse, encode: encodeConsumerGroupHeartbeatResponse, empty: emptyConsumerGroupHeartbeatResponse };

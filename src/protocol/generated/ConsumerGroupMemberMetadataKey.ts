@@ -38,3 +38,5 @@ export function encodeConsumerGroupMemberMetadataKey(writer: ByteWriter, message
   writer.string(message.groupId);
   writer.string(message.memberId);
 }
+
+export const codec = { decode: decodeConsumerGroupMemberMetadataKey, encode: encodeConsumerGroupMemberMetadataKey, empty: emptyConsumerGroupMemberMetadataKey };

@@ -168,3 +168,5 @@ function isDefaultClassicMemberMetadata(value: ClassicMemberMetadata): boolean {
     value.supportedProtocols.length !== 0
   );
 }
+
+export const codec = { decode: decodeConsumerGroupMemberMetadataValue, encode: encodeConsumerGroupMemberMetadataValue, empty: emptyConsumerGroupMemberMetadataValue };

@@ -34,3 +34,5 @@ export function encodeConsumerGroupMetadataKey(writer: ByteWriter, message: Cons
   if (!(version >= 0 && version <= 0)) unsupportedVersion("ConsumerGroupMetadataKey", version);
   writer.string(message.groupId);
 }
+
+export const codec = { decode: decodeConsumerGroupMetadataKey, encode: encodeConsumerGroupMetadataKey, empty: emptyConsumerGroupMetadataKey };

@@ -59,3 +59,5 @@ export function encodeConsumerGroupMetadataValue(writer: ByteWriter, message: Co
     writer.int64(message.metadataHash);
   }
 }
+
+export const codec = { decode: decodeConsumerGroupMetadataValue, encode: encodeConsumerGroupMetadataValue, empty: emptyConsumerGroupMetadataValue };

@@ -34,3 +34,5 @@ export function encodeConsumerGroupPartitionMetadataKey(writer: ByteWriter, mess
   if (!(version >= 0 && version <= 0)) unsupportedVersion("ConsumerGroupPartitionMetadataKey", version);
   writer.string(message.groupId);
 }
+
+export const codec = { decode: decodeConsumerGroupPartitionMetadataKey, encode: encodeConsumerGroupPartitionMetadataKey, empty: emptyConsumerGroupPartitionMetadataKey };

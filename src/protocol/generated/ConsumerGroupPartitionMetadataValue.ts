@@ -128,3 +128,5 @@ function encodePartitionMetadataList(writer: ByteWriter, list: readonly Partitio
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodePartitionMetadata(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeConsumerGroupPartitionMetadataValue, encode: encodeConsumerGroupPartitionMetadataValue, empty: emptyConsumerGroupPartitionMetadataValue };

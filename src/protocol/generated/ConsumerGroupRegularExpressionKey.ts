@@ -38,3 +38,5 @@ export function encodeConsumerGroupRegularExpressionKey(writer: ByteWriter, mess
   writer.string(message.groupId);
   writer.string(message.regularExpression);
 }
+
+export const codec = { decode: decodeConsumerGroupRegularExpressionKey, encode: encodeConsumerGroupRegularExpressionKey, empty: emptyConsumerGroupRegularExpressionKey };

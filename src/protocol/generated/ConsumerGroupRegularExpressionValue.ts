@@ -45,3 +45,5 @@ export function encodeConsumerGroupRegularExpressionValue(writer: ByteWriter, me
   writer.int64(message.timestamp);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeConsumerGroupRegularExpressionValue, encode: encodeConsumerGroupRegularExpressionValue, empty: emptyConsumerGroupRegularExpressionValue };

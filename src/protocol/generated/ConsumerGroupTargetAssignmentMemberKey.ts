@@ -38,3 +38,5 @@ export function encodeConsumerGroupTargetAssignmentMemberKey(writer: ByteWriter,
   writer.string(message.groupId);
   writer.string(message.memberId);
 }
+
+export const codec = { decode: decodeConsumerGroupTargetAssignmentMemberKey, encode: encodeConsumerGroupTargetAssignmentMemberKey, empty: emptyConsumerGroupTargetAssignmentMemberKey };

@@ -79,3 +79,5 @@ function encodeConsumerGroupTargetAssignmentMemberValueTopicPartitionList(writer
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeConsumerGroupTargetAssignmentMemberValueTopicPartition(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeConsumerGroupTargetAssignmentMemberValue, encode: encodeConsumerGroupTargetAssignmentMemberValue, empty: emptyConsumerGroupTargetAssignmentMemberValue };

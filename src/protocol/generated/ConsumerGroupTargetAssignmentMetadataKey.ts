@@ -34,3 +34,5 @@ export function encodeConsumerGroupTargetAssignmentMetadataKey(writer: ByteWrite
   if (!(version >= 0 && version <= 0)) unsupportedVersion("ConsumerGroupTargetAssignmentMetadataKey", version);
   writer.string(message.groupId);
 }
+
+export const codec = { decode: decodeConsumerGroupTargetAssignmentMetadataKey, encode: encodeConsumerGroupTargetAssignmentMetadataKey, empty: emptyConsumerGroupTargetAssignmentMetadataKey };

@@ -59,3 +59,5 @@ export function encodeConsumerGroupTargetAssignmentMetadataValue(writer: ByteWri
     writer.int64(message.assignmentTimestamp);
   }
 }
+
+export const codec = { decode: decodeConsumerGroupTargetAssignmentMetadataValue, encode: encodeConsumerGroupTargetAssignmentMetadataValue, empty: emptyConsumerGroupTargetAssignmentMetadataValue };

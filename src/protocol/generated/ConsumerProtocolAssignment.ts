@@ -76,3 +76,5 @@ function encodeConsumerProtocolAssignmentTopicPartitionList(writer: ByteWriter, 
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeConsumerProtocolAssignmentTopicPartition(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeConsumerProtocolAssignment, encode: encodeConsumerProtocolAssignment, empty: emptyConsumerProtocolAssignment };

@@ -88,3 +88,5 @@ function encodeConsumerProtocolSubscriptionTopicPartitionList(writer: ByteWriter
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeConsumerProtocolSubscriptionTopicPartition(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeConsumerProtocolSubscription, encode: encodeConsumerProtocolSubscription, empty: emptyConsumerProtocolSubscription };

@@ -34,3 +34,5 @@ export function encodeControlRecordTypeSchema(writer: ByteWriter, message: Contr
   if (!(version >= 0 && version <= 0)) unsupportedVersion("ControlRecordTypeSchema", version);
   writer.int16(message.type);
 }
+
+export const codec = { decode: decodeControlRecordTypeSchema, encode: encodeControlRecordTypeSchema, empty: emptyControlRecordTypeSchema };

@@ -148,3 +148,5 @@ function encodeControllerRegistrationRequestFeatureList(writer: ByteWriter, list
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeControllerRegistrationRequestFeature(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeControllerRegistrationRequest, encode: encodeControllerRegistrationRequest, empty: emptyControllerRegistrationRequest };

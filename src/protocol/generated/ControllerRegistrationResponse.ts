@@ -45,3 +45,5 @@ export function encodeControllerRegistrationResponse(writer: ByteWriter, message
   writer.compactNullableString(message.errorMessage);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeControllerRegistrationResponse, encode: encodeControllerRegistrationResponse, empty: emptyControllerRegistrationResponse };

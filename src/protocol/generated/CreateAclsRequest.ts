@@ -105,3 +105,5 @@ function encodeAclCreationList(writer: ByteWriter, list: readonly AclCreation[] 
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeAclCreation(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeCreateAclsRequest, encode: encodeCreateAclsRequest, empty: emptyCreateAclsRequest };

@@ -87,3 +87,5 @@ function encodeAclCreationResultList(writer: ByteWriter, list: readonly AclCreat
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeAclCreationResult(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeCreateAclsResponse, encode: encodeCreateAclsResponse, empty: emptyCreateAclsResponse };

@@ -102,3 +102,5 @@ function encodeCreatableRenewersList(writer: ByteWriter, list: readonly Creatabl
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeCreatableRenewers(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeCreateDelegationTokenRequest, encode: encodeCreateDelegationTokenRequest, empty: emptyCreateDelegationTokenRequest };

@@ -89,3 +89,5 @@ export function encodeCreateDelegationTokenResponse(writer: ByteWriter, message:
   writer.int32(message.throttleTimeMs);
   if (flexible) writer.uvarint(0);
 }
+
+export const codec = { decode: decodeCreateDelegationTokenResponse, encode: encodeCreateDelegationTokenResponse, empty: emptyCreateDelegationTokenResponse };

@@ -134,3 +134,5 @@ function encodeCreatePartitionsAssignmentList(writer: ByteWriter, list: readonly
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeCreatePartitionsAssignment(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeCreatePartitionsRequest, encode: encodeCreatePartitionsRequest, empty: emptyCreatePartitionsRequest };

@@ -92,3 +92,5 @@ function encodeCreatePartitionsTopicResultList(writer: ByteWriter, list: readonl
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeCreatePartitionsTopicResult(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeCreatePartitionsResponse, encode: encodeCreatePartitionsResponse, empty: emptyCreatePartitionsResponse };

@@ -191,3 +191,5 @@ function encodeCreatableTopicConfigList(writer: ByteWriter, list: readonly Creat
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeCreatableTopicConfig(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeCreateTopicsRequest, encode: encodeCreateTopicsRequest, empty: emptyCreateTopicsRequest };

@@ -186,3 +186,5 @@ function encodeCreatableTopicConfigsList(writer: ByteWriter, list: readonly Crea
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeCreatableTopicConfigs(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeCreateTopicsResponse, encode: encodeCreateTopicsResponse, empty: emptyCreateTopicsResponse };

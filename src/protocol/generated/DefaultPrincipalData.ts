@@ -45,3 +45,5 @@ export function encodeDefaultPrincipalData(writer: ByteWriter, message: DefaultP
   writer.bool(message.tokenAuthenticated);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeDefaultPrincipalData, encode: encodeDefaultPrincipalData, empty: emptyDefaultPrincipalData };

@@ -61,3 +61,5 @@ export function encodeDelegationTokenRecord(writer: ByteWriter, message: Delegat
   writer.compactString(message.tokenId);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeDelegationTokenRecord, encode: encodeDelegationTokenRecord, empty: emptyDelegationTokenRecord };

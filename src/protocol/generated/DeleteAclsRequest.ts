@@ -105,3 +105,5 @@ function encodeDeleteAclsFilterList(writer: ByteWriter, list: readonly DeleteAcl
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeDeleteAclsFilter(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeDeleteAclsRequest, encode: encodeDeleteAclsRequest, empty: emptyDeleteAclsRequest };

@@ -166,3 +166,5 @@ function encodeDeleteAclsMatchingAclList(writer: ByteWriter, list: readonly Dele
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeDeleteAclsMatchingAcl(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeDeleteAclsResponse, encode: encodeDeleteAclsResponse, empty: emptyDeleteAclsResponse };

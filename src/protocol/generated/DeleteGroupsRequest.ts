@@ -39,3 +39,5 @@ export function encodeDeleteGroupsRequest(writer: ByteWriter, message: DeleteGro
   writeStrings(writer, message.groupsNames, flexible);
   if (flexible) writer.uvarint(0);
 }
+
+export const codec = { decode: decodeDeleteGroupsRequest, encode: encodeDeleteGroupsRequest, empty: emptyDeleteGroupsRequest };

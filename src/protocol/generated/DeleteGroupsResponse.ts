@@ -87,3 +87,5 @@ function encodeDeletableGroupResultList(writer: ByteWriter, list: readonly Delet
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeDeletableGroupResult(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeDeleteGroupsResponse, encode: encodeDeleteGroupsResponse, empty: emptyDeleteGroupsResponse };

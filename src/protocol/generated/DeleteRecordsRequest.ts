@@ -130,3 +130,5 @@ function encodeDeleteRecordsPartitionList(writer: ByteWriter, list: readonly Del
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeDeleteRecordsPartition(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeDeleteRecordsRequest, encode: encodeDeleteRecordsRequest, empty: emptyDeleteRecordsRequest };

@@ -134,3 +134,5 @@ function encodeDeleteRecordsPartitionResultList(writer: ByteWriter, list: readon
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeDeleteRecordsPartitionResult(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeDeleteRecordsResponse, encode: encodeDeleteRecordsResponse, empty: emptyDeleteRecordsResponse };

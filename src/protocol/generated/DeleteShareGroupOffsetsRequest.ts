@@ -78,3 +78,5 @@ function encodeDeleteShareGroupOffsetsRequestTopicList(writer: ByteWriter, list:
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeDeleteShareGroupOffsetsRequestTopic(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeDeleteShareGroupOffsetsRequest, encode: encodeDeleteShareGroupOffsetsRequest, empty: emptyDeleteShareGroupOffsetsRequest };

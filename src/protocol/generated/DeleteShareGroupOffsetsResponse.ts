@@ -99,3 +99,5 @@ function encodeDeleteShareGroupOffsetsResponseTopicList(writer: ByteWriter, list
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeDeleteShareGroupOffsetsResponseTopic(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeDeleteShareGroupOffsetsResponse, encode: encodeDeleteShareGroupOffsetsResponse, empty: emptyDeleteShareGroupOffsetsResponse };

@@ -120,3 +120,5 @@ function encodeDeleteShareGroupStateRequestPartitionDataList(writer: ByteWriter,
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeDeleteShareGroupStateRequestPartitionData(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeDeleteShareGroupStateRequest, encode: encodeDeleteShareGroupStateRequest, empty: emptyDeleteShareGroupStateRequest };

@@ -124,3 +124,5 @@ function encodeDeleteShareGroupStateResponsePartitionResultList(writer: ByteWrit
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeDeleteShareGroupStateResponsePartitionResult(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeDeleteShareGroupStateResponse, encode: encodeDeleteShareGroupStateResponse, empty: emptyDeleteShareGroupStateResponse };

@@ -92,3 +92,5 @@ function encodeDeleteTopicStateList(writer: ByteWriter, list: readonly DeleteTop
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeDeleteTopicState(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeDeleteTopicsRequest, encode: encodeDeleteTopicsRequest, empty: emptyDeleteTopicsRequest };

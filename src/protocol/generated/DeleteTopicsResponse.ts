@@ -96,3 +96,5 @@ function encodeDeletableTopicResultList(writer: ByteWriter, list: readonly Delet
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeDeletableTopicResult(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeDeleteTopicsResponse, encode: encodeDeleteTopicsResponse, empty: emptyDeleteTopicsResponse };

@@ -66,3 +66,5 @@ export function encodeDescribeAclsRequest(writer: ByteWriter, message: DescribeA
   writer.int8(message.permissionType);
   if (flexible) writer.uvarint(0);
 }
+
+export const codec = { decode: decodeDescribeAclsRequest, encode: encodeDescribeAclsRequest, empty: emptyDescribeAclsRequest };

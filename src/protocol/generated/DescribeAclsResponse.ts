@@ -157,3 +157,5 @@ function encodeAclDescriptionList(writer: ByteWriter, list: readonly AclDescript
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeAclDescription(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeDescribeAclsResponse, encode: encodeDescribeAclsResponse, empty: emptyDescribeAclsResponse };

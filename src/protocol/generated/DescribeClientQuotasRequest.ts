@@ -92,3 +92,5 @@ function encodeComponentDataList(writer: ByteWriter, list: readonly ComponentDat
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeComponentData(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeDescribeClientQuotasRequest, encode: encodeDescribeClientQuotasRequest, empty: emptyDescribeClientQuotasRequest };

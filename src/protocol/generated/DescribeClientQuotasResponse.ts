@@ -184,3 +184,5 @@ function encodeValueDataList(writer: ByteWriter, list: readonly ValueData[] | nu
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeValueData(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeDescribeClientQuotasResponse, encode: encodeDescribeClientQuotasResponse, empty: emptyDescribeClientQuotasResponse };

@@ -51,3 +51,5 @@ export function encodeDescribeClusterRequest(writer: ByteWriter, message: Descri
   if (version < 2 && message.includeFencedBrokers) notInVersion("includeFencedBrokers", version);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeDescribeClusterRequest, encode: encodeDescribeClusterRequest, empty: emptyDescribeClusterRequest };

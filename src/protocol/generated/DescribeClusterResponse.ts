@@ -124,3 +124,5 @@ function encodeDescribeClusterBrokerList(writer: ByteWriter, list: readonly Desc
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeDescribeClusterBroker(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeDescribeClusterResponse, encode: encodeDescribeClusterResponse, empty: emptyDescribeClusterResponse };

@@ -98,3 +98,5 @@ function encodeDescribeConfigsResourceList(writer: ByteWriter, list: readonly De
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeDescribeConfigsResource(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeDescribeConfigsRequest, encode: encodeDescribeConfigsRequest, empty: emptyDescribeConfigsRequest };

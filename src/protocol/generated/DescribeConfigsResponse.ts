@@ -221,3 +221,5 @@ function encodeDescribeConfigsSynonymList(writer: ByteWriter, list: readonly Des
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeDescribeConfigsSynonym(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeDescribeConfigsResponse, encode: encodeDescribeConfigsResponse, empty: emptyDescribeConfigsResponse };

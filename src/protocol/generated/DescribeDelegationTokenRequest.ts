@@ -84,3 +84,5 @@ function encodeDescribeDelegationTokenOwnerList(writer: ByteWriter, list: readon
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeDescribeDelegationTokenOwner(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeDescribeDelegationTokenRequest, encode: encodeDescribeDelegationTokenRequest, empty: emptyDescribeDelegationTokenRequest };

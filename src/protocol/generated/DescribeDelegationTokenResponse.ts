@@ -177,3 +177,5 @@ function encodeDescribedDelegationTokenRenewerList(writer: ByteWriter, list: rea
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeDescribedDelegationTokenRenewer(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeDescribeDelegationTokenResponse, encode: encodeDescribeDelegationTokenResponse, empty: emptyDescribeDelegationTokenResponse };

@@ -46,3 +46,5 @@ export function encodeDescribeGroupsRequest(writer: ByteWriter, message: Describ
   if (version < 3 && message.includeAuthorizedOperations) notInVersion("includeAuthorizedOperations", version);
   if (flexible) writer.uvarint(0);
 }
+
+export const codec = { decode: decodeDescribeGroupsRequest, encode: encodeDescribeGroupsRequest, empty: emptyDescribeGroupsRequest };

@@ -187,3 +187,5 @@ function encodeDescribedGroupMemberList(writer: ByteWriter, list: readonly Descr
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeDescribedGroupMember(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeDescribeGroupsResponse, encode: encodeDescribeGroupsResponse, empty: emptyDescribeGroupsResponse };

@@ -83,3 +83,5 @@ function encodeDescribableLogDirTopicList(writer: ByteWriter, list: readonly Des
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeDescribableLogDirTopic(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeDescribeLogDirsRequest, encode: encodeDescribeLogDirsRequest, empty: emptyDescribeLogDirsRequest };

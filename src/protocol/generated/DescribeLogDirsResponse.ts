@@ -202,3 +202,5 @@ function encodeDescribeLogDirsPartitionList(writer: ByteWriter, list: readonly D
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeDescribeLogDirsPartition(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeDescribeLogDirsResponse, encode: encodeDescribeLogDirsResponse, empty: emptyDescribeLogDirsResponse };

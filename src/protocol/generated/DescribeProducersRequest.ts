@@ -78,3 +78,5 @@ function encodeDescribeProducersRequestTopicRequestList(writer: ByteWriter, list
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeDescribeProducersRequestTopicRequest(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeDescribeProducersRequest, encode: encodeDescribeProducersRequest, empty: emptyDescribeProducersRequest };

@@ -188,3 +188,5 @@ function encodeProducerStateList(writer: ByteWriter, list: readonly ProducerStat
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeProducerState(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeDescribeProducersResponse, encode: encodeDescribeProducersResponse, empty: emptyDescribeProducersResponse };

@@ -115,3 +115,5 @@ function encodeDescribeQuorumRequestPartitionDataList(writer: ByteWriter, list: 
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeDescribeQuorumRequestPartitionData(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeDescribeQuorumRequest, encode: encodeDescribeQuorumRequest, empty: emptyDescribeQuorumRequest };

@@ -301,3 +301,5 @@ function encodeDescribeQuorumResponseListenerList(writer: ByteWriter, list: read
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeDescribeQuorumResponseListener(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeDescribeQuorumResponse, encode: encodeDescribeQuorumResponse, empty: emptyDescribeQuorumResponse };

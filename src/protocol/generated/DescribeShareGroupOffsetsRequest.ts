@@ -119,3 +119,5 @@ function encodeDescribeShareGroupOffsetsRequestTopicList(writer: ByteWriter, lis
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeDescribeShareGroupOffsetsRequestTopic(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeDescribeShareGroupOffsetsRequest, encode: encodeDescribeShareGroupOffsetsRequest, empty: emptyDescribeShareGroupOffsetsRequest };

@@ -193,3 +193,5 @@ function encodeDescribeShareGroupOffsetsResponsePartitionList(writer: ByteWriter
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeDescribeShareGroupOffsetsResponsePartition(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeDescribeShareGroupOffsetsResponse, encode: encodeDescribeShareGroupOffsetsResponse, empty: emptyDescribeShareGroupOffsetsResponse };

@@ -113,3 +113,5 @@ function encodeDescribeTopicPartitionsRequestCursor(writer: ByteWriter, message:
   writer.int32(message.partitionIndex);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeDescribeTopicPartitionsRequest, encode: encodeDescribeTopicPartitionsRequest, empty: emptyDescribeTopicPartitionsRequest };

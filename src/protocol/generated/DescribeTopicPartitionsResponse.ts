@@ -203,3 +203,5 @@ function encodeDescribeTopicPartitionsResponseCursor(writer: ByteWriter, message
   writer.int32(message.partitionIndex);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeDescribeTopicPartitionsResponse, encode: encodeDescribeTopicPartitionsResponse, empty: emptyDescribeTopicPartitionsResponse };

@@ -37,3 +37,5 @@ export function encodeDescribeTransactionsRequest(writer: ByteWriter, message: D
   writeStrings(writer, message.transactionalIds, true);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeDescribeTransactionsRequest, encode: encodeDescribeTransactionsRequest, empty: emptyDescribeTransactionsRequest };

@@ -147,3 +147,5 @@ function encodeDescribeTransactionsResponseTopicDataList(writer: ByteWriter, lis
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeDescribeTransactionsResponseTopicData(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeDescribeTransactionsResponse, encode: encodeDescribeTransactionsResponse, empty: emptyDescribeTransactionsResponse };

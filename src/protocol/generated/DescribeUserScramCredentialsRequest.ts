@@ -74,3 +74,5 @@ function encodeUserNameList(writer: ByteWriter, list: readonly UserName[] | null
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeUserName(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeDescribeUserScramCredentialsRequest, encode: encodeDescribeUserScramCredentialsRequest, empty: emptyDescribeUserScramCredentialsRequest };

@@ -139,3 +139,5 @@ function encodeCredentialInfoList(writer: ByteWriter, list: readonly CredentialI
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeCredentialInfo(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeDescribeUserScramCredentialsResponse, encode: encodeDescribeUserScramCredentialsResponse, empty: emptyDescribeUserScramCredentialsResponse };

@@ -94,3 +94,5 @@ function encodeElectLeadersRequestTopicPartitionsList(writer: ByteWriter, list: 
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeElectLeadersRequestTopicPartitions(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeElectLeadersRequest, encode: encodeElectLeadersRequest, empty: emptyElectLeadersRequest };

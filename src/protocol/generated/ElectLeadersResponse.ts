@@ -142,3 +142,5 @@ function encodeElectLeadersResponsePartitionResultList(writer: ByteWriter, list:
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeElectLeadersResponsePartitionResult(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeElectLeadersResponse, encode: encodeElectLeadersResponse, empty: emptyElectLeadersResponse };

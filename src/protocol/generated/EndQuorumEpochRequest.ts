@@ -234,3 +234,5 @@ function encodeEndQuorumEpochRequestLeaderEndpointList(writer: ByteWriter, list:
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeEndQuorumEpochRequestLeaderEndpoint(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeEndQuorumEpochRequest, encode: encodeEndQuorumEpochRequest, empty: emptyEndQuorumEpochRequest };

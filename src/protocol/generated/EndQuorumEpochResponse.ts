@@ -210,3 +210,5 @@ function encodeEndQuorumEpochResponseNodeEndpointList(writer: ByteWriter, list: 
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeEndQuorumEpochResponseNodeEndpoint(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeEndQuorumEpochResponse, encode: encodeEndQuorumEpochResponse, empty: emptyEndQuorumEpochResponse };

@@ -33,3 +33,5 @@ export function encodeEndTransactionRecord(writer: ByteWriter, _message: EndTran
   if (!(version >= 0 && version <= 0)) unsupportedVersion("EndTransactionRecord", version);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeEndTransactionRecord, encode: encodeEndTransactionRecord, empty: emptyEndTransactionRecord };

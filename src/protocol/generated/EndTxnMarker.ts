@@ -34,3 +34,5 @@ export function encodeEndTxnMarker(writer: ByteWriter, message: EndTxnMarker, ve
   if (!(version >= 0 && version <= 0)) unsupportedVersion("EndTxnMarker", version);
   writer.int32(message.coordinatorEpoch);
 }
+
+export const codec = { decode: decodeEndTxnMarker, encode: encodeEndTxnMarker, empty: emptyEndTxnMarker };

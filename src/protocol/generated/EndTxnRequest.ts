@@ -52,3 +52,5 @@ export function encodeEndTxnRequest(writer: ByteWriter, message: EndTxnRequest, 
   writer.bool(message.committed);
   if (flexible) writer.uvarint(0);
 }
+
+export const codec = { decode: decodeEndTxnRequest, encode: encodeEndTxnRequest, empty: emptyEndTxnRequest };

@@ -51,3 +51,5 @@ export function encodeEndTxnResponse(writer: ByteWriter, message: EndTxnResponse
   if (version === 5) writer.int16(message.producerEpoch);
   if (flexible) writer.uvarint(0);
 }
+
+export const codec = { decode: decodeEndTxnResponse, encode: encodeEndTxnResponse, empty: emptyEndTxnResponse };

@@ -45,3 +45,5 @@ export function encodeEnvelopeRequest(writer: ByteWriter, message: EnvelopeReque
   writer.compactByteField(message.clientHostAddress);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeEnvelopeRequest, encode: encodeEnvelopeRequest, empty: emptyEnvelopeRequest };

@@ -41,3 +41,5 @@ export function encodeEnvelopeResponse(writer: ByteWriter, message: EnvelopeResp
   writer.int16(message.errorCode);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeEnvelopeResponse, encode: encodeEnvelopeResponse, empty: emptyEnvelopeResponse };

@@ -44,3 +44,5 @@ export function encodeExpireDelegationTokenRequest(writer: ByteWriter, message: 
   writer.int64(message.expiryTimePeriodMs);
   if (flexible) writer.uvarint(0);
 }
+
+export const codec = { decode: decodeExpireDelegationTokenRequest, encode: encodeExpireDelegationTokenRequest, empty: emptyExpireDelegationTokenRequest };

@@ -47,3 +47,5 @@ export function encodeExpireDelegationTokenResponse(writer: ByteWriter, message:
   writer.int32(message.throttleTimeMs);
   if (flexible) writer.uvarint(0);
 }
+
+export const codec = { decode: decodeExpireDelegationTokenResponse, encode: encodeExpireDelegationTokenResponse, empty: emptyExpireDelegationTokenResponse };

@@ -41,3 +41,5 @@ export function encodeFeatureLevelRecord(writer: ByteWriter, message: FeatureLev
   writer.int16(message.featureLevel);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeFeatureLevelRecord, encode: encodeFeatureLevelRecord, empty: emptyFeatureLevelRecord };

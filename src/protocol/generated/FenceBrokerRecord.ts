@@ -41,3 +41,5 @@ export function encodeFenceBrokerRecord(writer: ByteWriter, message: FenceBroker
   writer.int64(message.epoch);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeFenceBrokerRecord, encode: encodeFenceBrokerRecord, empty: emptyFenceBrokerRecord };

@@ -363,3 +363,5 @@ function isDefaultFetchRequestReplicaState(value: FetchRequestReplicaState): boo
     value.replicaEpoch !== -1
   );
 }
+
+export const codec = { decode: decodeFetchRequest, encode: encodeFetchRequest, empty: emptyFetchRequest };

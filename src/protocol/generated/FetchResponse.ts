@@ -457,3 +457,5 @@ function isDefaultFetchResponseSnapshotId(value: FetchResponseSnapshotId): boole
     value.epoch !== -1
   );
 }
+
+export const codec = { decode: decodeFetchResponse, encode: encodeFetchResponse, empty: emptyFetchResponse };

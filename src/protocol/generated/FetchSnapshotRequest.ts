@@ -210,3 +210,5 @@ function encodeFetchSnapshotRequestSnapshotId(writer: ByteWriter, message: Fetch
   writer.int32(message.epoch);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeFetchSnapshotRequest, encode: encodeFetchSnapshotRequest, empty: emptyFetchSnapshotRequest };

@@ -299,3 +299,5 @@ function isDefaultFetchSnapshotResponseLeaderIdAndEpoch(value: FetchSnapshotResp
     value.leaderEpoch !== 0
   );
 }
+
+export const codec = { decode: decodeFetchSnapshotResponse, encode: encodeFetchSnapshotResponse, empty: emptyFetchSnapshotResponse };

@@ -57,3 +57,5 @@ export function encodeFindCoordinatorRequest(writer: ByteWriter, message: FindCo
   if (version < 4 && message.coordinatorKeys.length !== 0) notInVersion("coordinatorKeys", version);
   if (flexible) writer.uvarint(0);
 }
+
+export const codec = { decode: decodeFindCoordinatorRequest, encode: encodeFindCoordinatorRequest, empty: emptyFindCoordinatorRequest };

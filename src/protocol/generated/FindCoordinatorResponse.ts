@@ -139,3 +139,5 @@ function encodeCoordinatorList(writer: ByteWriter, list: readonly Coordinator[] 
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeCoordinator(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeFindCoordinatorResponse, encode: encodeFindCoordinatorResponse, empty: emptyFindCoordinatorResponse };

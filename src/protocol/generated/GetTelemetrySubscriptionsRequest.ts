@@ -38,3 +38,5 @@ export function encodeGetTelemetrySubscriptionsRequest(writer: ByteWriter, messa
   writer.uuid(message.clientInstanceId);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeGetTelemetrySubscriptionsRequest, encode: encodeGetTelemetrySubscriptionsRequest, empty: emptyGetTelemetrySubscriptionsRequest };

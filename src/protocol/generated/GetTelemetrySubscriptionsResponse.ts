@@ -70,3 +70,5 @@ export function encodeGetTelemetrySubscriptionsResponse(writer: ByteWriter, mess
   writeStrings(writer, message.requestedMetrics, true);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeGetTelemetrySubscriptionsResponse, encode: encodeGetTelemetrySubscriptionsResponse, empty: emptyGetTelemetrySubscriptionsResponse };

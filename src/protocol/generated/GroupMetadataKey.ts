@@ -34,3 +34,5 @@ export function encodeGroupMetadataKey(writer: ByteWriter, message: GroupMetadat
   if (!(version >= 0 && version <= 0)) unsupportedVersion("GroupMetadataKey", version);
   writer.string(message.group);
 }
+
+export const codec = { decode: decodeGroupMetadataKey, encode: encodeGroupMetadataKey, empty: emptyGroupMetadataKey };

@@ -137,3 +137,5 @@ function encodeMemberMetadataList(writer: ByteWriter, list: readonly MemberMetad
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeMemberMetadata(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeGroupMetadataValue, encode: encodeGroupMetadataValue, empty: emptyGroupMetadataValue };

@@ -57,3 +57,5 @@ export function encodeHeartbeatRequest(writer: ByteWriter, message: HeartbeatReq
   if (version < 3 && message.groupInstanceId !== null) notInVersion("groupInstanceId", version);
   if (flexible) writer.uvarint(0);
 }
+
+export const codec = { decode: decodeHeartbeatRequest, encode: encodeHeartbeatRequest, empty: emptyHeartbeatRequest };

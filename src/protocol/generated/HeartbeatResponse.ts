@@ -43,3 +43,5 @@ export function encodeHeartbeatResponse(writer: ByteWriter, message: HeartbeatRe
   writer.int16(message.errorCode);
   if (flexible) writer.uvarint(0);
 }
+
+export const codec = { decode: decodeHeartbeatResponse, encode: encodeHeartbeatResponse, empty: emptyHeartbeatResponse };

@@ -140,3 +140,5 @@ function encodeIncrementalAlterConfigsRequestAlterableConfigList(writer: ByteWri
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeIncrementalAlterConfigsRequestAlterableConfig(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeIncrementalAlterConfigsRequest, encode: encodeIncrementalAlterConfigsRequest, empty: emptyIncrementalAlterConfigsRequest };

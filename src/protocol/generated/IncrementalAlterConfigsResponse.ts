@@ -96,3 +96,5 @@ function encodeIncrementalAlterConfigsResponseAlterConfigsResourceResponseList(w
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeIncrementalAlterConfigsResponseAlterConfigsResourceResponse(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeIncrementalAlterConfigsResponse, encode: encodeIncrementalAlterConfigsResponse, empty: emptyIncrementalAlterConfigsResponse };

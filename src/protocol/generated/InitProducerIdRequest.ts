@@ -72,3 +72,5 @@ export function encodeInitProducerIdRequest(writer: ByteWriter, message: InitPro
   if (version < 6 && message.keepPreparedTxn) notInVersion("keepPreparedTxn", version);
   if (flexible) writer.uvarint(0);
 }
+
+export const codec = { decode: decodeInitProducerIdRequest, encode: encodeInitProducerIdRequest, empty: emptyInitProducerIdRequest };

@@ -65,3 +65,5 @@ export function encodeInitProducerIdResponse(writer: ByteWriter, message: InitPr
   if (version < 6 && message.ongoingTxnProducerEpoch !== -1) notInVersion("ongoingTxnProducerEpoch", version);
   if (flexible) writer.uvarint(0);
 }
+
+export const codec = { decode: decodeInitProducerIdResponse, encode: encodeInitProducerIdResponse, empty: emptyInitProducerIdResponse };

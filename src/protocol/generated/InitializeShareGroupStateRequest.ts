@@ -128,3 +128,5 @@ function encodeInitializeShareGroupStateRequestPartitionDataList(writer: ByteWri
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeInitializeShareGroupStateRequestPartitionData(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeInitializeShareGroupStateRequest, encode: encodeInitializeShareGroupStateRequest, empty: emptyInitializeShareGroupStateRequest };

@@ -124,3 +124,5 @@ function encodeInitializeShareGroupStateResponsePartitionResultList(writer: Byte
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeInitializeShareGroupStateResponsePartitionResult(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeInitializeShareGroupStateResponse, encode: encodeInitializeShareGroupStateResponse, empty: emptyInitializeShareGroupStateResponse };

@@ -119,3 +119,5 @@ function encodeJoinGroupRequestProtocolList(writer: ByteWriter, list: readonly J
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeJoinGroupRequestProtocol(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeJoinGroupRequest, encode: encodeJoinGroupRequest, empty: emptyJoinGroupRequest };

@@ -129,3 +129,5 @@ function encodeJoinGroupResponseMemberList(writer: ByteWriter, list: readonly Jo
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeJoinGroupResponseMember(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeJoinGroupResponse, encode: encodeJoinGroupResponse, empty: emptyJoinGroupResponse };

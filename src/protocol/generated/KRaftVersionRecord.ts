@@ -41,3 +41,5 @@ export function encodeKRaftVersionRecord(writer: ByteWriter, message: KRaftVersi
   writer.int16(message.kRaftVersion);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeKRaftVersionRecord, encode: encodeKRaftVersionRecord, empty: emptyKRaftVersionRecord };

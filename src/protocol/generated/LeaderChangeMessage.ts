@@ -94,3 +94,5 @@ function encodeLeaderChangeMessageVoterList(writer: ByteWriter, list: readonly L
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeLeaderChangeMessageVoter(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeLeaderChangeMessage, encode: encodeLeaderChangeMessage, empty: emptyLeaderChangeMessage };

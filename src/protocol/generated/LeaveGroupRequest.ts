@@ -103,3 +103,5 @@ function encodeMemberIdentityList(writer: ByteWriter, list: readonly MemberIdent
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeMemberIdentity(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeLeaveGroupRequest, encode: encodeLeaveGroupRequest, empty: emptyLeaveGroupRequest };

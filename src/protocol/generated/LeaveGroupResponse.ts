@@ -99,3 +99,5 @@ function encodeMemberResponseList(writer: ByteWriter, list: readonly MemberRespo
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeMemberResponse(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeLeaveGroupResponse, encode: encodeLeaveGroupResponse, empty: emptyLeaveGroupResponse };

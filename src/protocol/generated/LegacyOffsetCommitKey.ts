@@ -42,3 +42,5 @@ export function encodeLegacyOffsetCommitKey(writer: ByteWriter, message: LegacyO
   writer.string(message.topic);
   writer.int32(message.partition);
 }
+
+export const codec = { decode: decodeLegacyOffsetCommitKey, encode: encodeLegacyOffsetCommitKey, empty: emptyLegacyOffsetCommitKey };

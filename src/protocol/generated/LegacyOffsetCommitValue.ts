@@ -42,3 +42,5 @@ export function encodeLegacyOffsetCommitValue(writer: ByteWriter, message: Legac
   writer.string(message.metadata);
   writer.int64(message.commitTimestamp);
 }
+
+export const codec = { decode: decodeLegacyOffsetCommitValue, encode: encodeLegacyOffsetCommitValue, empty: emptyLegacyOffsetCommitValue };

@@ -40,3 +40,5 @@ export function encodeListConfigResourcesRequest(writer: ByteWriter, message: Li
   if (version < 1 && message.resourceTypes.length !== 0) notInVersion("resourceTypes", version);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeListConfigResourcesRequest, encode: encodeListConfigResourcesRequest, empty: emptyListConfigResourcesRequest };

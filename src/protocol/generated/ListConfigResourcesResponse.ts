@@ -86,3 +86,5 @@ function encodeConfigResourceList(writer: ByteWriter, list: readonly ConfigResou
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeConfigResource(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeListConfigResourcesResponse, encode: encodeListConfigResourcesResponse, empty: emptyListConfigResourcesResponse };

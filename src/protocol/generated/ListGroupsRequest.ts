@@ -49,3 +49,5 @@ export function encodeListGroupsRequest(writer: ByteWriter, message: ListGroupsR
   if (version < 5 && message.typesFilter.length !== 0) notInVersion("typesFilter", version);
   if (flexible) writer.uvarint(0);
 }
+
+export const codec = { decode: decodeListGroupsRequest, encode: encodeListGroupsRequest, empty: emptyListGroupsRequest };

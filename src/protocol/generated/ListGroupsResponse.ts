@@ -100,3 +100,5 @@ function encodeListedGroupList(writer: ByteWriter, list: readonly ListedGroup[] 
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeListedGroup(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeListGroupsResponse, encode: encodeListGroupsResponse, empty: emptyListGroupsResponse };

@@ -145,3 +145,5 @@ function encodeListOffsetsPartitionList(writer: ByteWriter, list: readonly ListO
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeListOffsetsPartition(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeListOffsetsRequest, encode: encodeListOffsetsRequest, empty: emptyListOffsetsRequest };

@@ -145,3 +145,5 @@ function encodeListOffsetsPartitionResponseList(writer: ByteWriter, list: readon
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeListOffsetsPartitionResponse(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeListOffsetsResponse, encode: encodeListOffsetsResponse, empty: emptyListOffsetsResponse };

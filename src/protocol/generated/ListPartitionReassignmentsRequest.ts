@@ -82,3 +82,5 @@ function encodeListPartitionReassignmentsTopicsList(writer: ByteWriter, list: re
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeListPartitionReassignmentsTopics(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeListPartitionReassignmentsRequest, encode: encodeListPartitionReassignmentsRequest, empty: emptyListPartitionReassignmentsRequest };

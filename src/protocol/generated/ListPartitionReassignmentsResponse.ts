@@ -139,3 +139,5 @@ function encodeOngoingPartitionReassignmentList(writer: ByteWriter, list: readon
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeOngoingPartitionReassignment(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeListPartitionReassignmentsResponse, encode: encodeListPartitionReassignmentsResponse, empty: emptyListPartitionReassignmentsResponse };

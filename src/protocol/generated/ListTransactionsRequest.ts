@@ -55,3 +55,5 @@ export function encodeListTransactionsRequest(writer: ByteWriter, message: ListT
   if (version < 2 && message.transactionalIdPattern !== null) notInVersion("transactionalIdPattern", version);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeListTransactionsRequest, encode: encodeListTransactionsRequest, empty: emptyListTransactionsRequest };

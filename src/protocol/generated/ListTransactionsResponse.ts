@@ -94,3 +94,5 @@ function encodeListTransactionsResponseTransactionStateList(writer: ByteWriter, 
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeListTransactionsResponseTransactionState(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeListTransactionsResponse, encode: encodeListTransactionsResponse, empty: emptyListTransactionsResponse };

@@ -105,3 +105,5 @@ function encodeMetadataRequestTopicList(writer: ByteWriter, list: readonly Metad
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeMetadataRequestTopic(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeMetadataRequest, encode: encodeMetadataRequest, empty: emptyMetadataRequest };

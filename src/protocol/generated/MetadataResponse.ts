@@ -251,3 +251,5 @@ function encodeMetadataResponsePartitionList(writer: ByteWriter, list: readonly 
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeMetadataResponsePartition(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeMetadataResponse, encode: encodeMetadataResponse, empty: emptyMetadataResponse };

@@ -33,3 +33,5 @@ export function encodeNoOpRecord(writer: ByteWriter, _message: NoOpRecord, versi
   if (!(version >= 0 && version <= 0)) unsupportedVersion("NoOpRecord", version);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeNoOpRecord, encode: encodeNoOpRecord, empty: emptyNoOpRecord };

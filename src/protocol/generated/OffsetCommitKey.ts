@@ -42,3 +42,5 @@ export function encodeOffsetCommitKey(writer: ByteWriter, message: OffsetCommitK
   writer.string(message.topic);
   writer.int32(message.partition);
 }
+
+export const codec = { decode: decodeOffsetCommitKey, encode: encodeOffsetCommitKey, empty: emptyOffsetCommitKey };

@@ -168,3 +168,5 @@ function encodeOffsetCommitRequestPartitionList(writer: ByteWriter, list: readon
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeOffsetCommitRequestPartition(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeOffsetCommitRequest, encode: encodeOffsetCommitRequest, empty: emptyOffsetCommitRequest };

@@ -137,3 +137,5 @@ function encodeOffsetCommitResponsePartitionList(writer: ByteWriter, list: reado
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeOffsetCommitResponsePartition(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeOffsetCommitResponse, encode: encodeOffsetCommitResponse, empty: emptyOffsetCommitResponse };

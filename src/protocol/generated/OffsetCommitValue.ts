@@ -81,3 +81,5 @@ export function encodeOffsetCommitValue(writer: ByteWriter, message: OffsetCommi
     }
   }
 }
+
+export const codec = { decode: decodeOffsetCommitValue, encode: encodeOffsetCommitValue, empty: emptyOffsetCommitValue };

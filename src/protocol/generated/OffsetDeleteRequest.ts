@@ -110,3 +110,5 @@ function encodeOffsetDeleteRequestPartitionList(writer: ByteWriter, list: readon
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeOffsetDeleteRequestPartition(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeOffsetDeleteRequest, encode: encodeOffsetDeleteRequest, empty: emptyOffsetDeleteRequest };

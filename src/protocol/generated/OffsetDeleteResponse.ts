@@ -118,3 +118,5 @@ function encodeOffsetDeleteResponsePartitionList(writer: ByteWriter, list: reado
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeOffsetDeleteResponsePartition(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeOffsetDeleteResponse, encode: encodeOffsetDeleteResponse, empty: emptyOffsetDeleteResponse };

@@ -203,3 +203,5 @@ function encodeOffsetFetchRequestTopicsList(writer: ByteWriter, list: readonly O
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeOffsetFetchRequestTopics(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeOffsetFetchRequest, encode: encodeOffsetFetchRequest, empty: emptyOffsetFetchRequest };

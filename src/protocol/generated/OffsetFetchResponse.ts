@@ -301,3 +301,5 @@ function encodeOffsetFetchResponsePartitionsList(writer: ByteWriter, list: reado
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeOffsetFetchResponsePartitions(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeOffsetFetchResponse, encode: encodeOffsetFetchResponse, empty: emptyOffsetFetchResponse };

@@ -134,3 +134,5 @@ function encodeOffsetForLeaderPartitionList(writer: ByteWriter, list: readonly O
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeOffsetForLeaderPartition(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeOffsetForLeaderEpochRequest, encode: encodeOffsetForLeaderEpochRequest, empty: emptyOffsetForLeaderEpochRequest };

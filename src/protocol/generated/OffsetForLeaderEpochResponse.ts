@@ -138,3 +138,5 @@ function encodeOffsetForLeaderEpochResponseEpochEndOffsetList(writer: ByteWriter
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeOffsetForLeaderEpochResponseEpochEndOffset(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeOffsetForLeaderEpochResponse, encode: encodeOffsetForLeaderEpochResponse, empty: emptyOffsetForLeaderEpochResponse };

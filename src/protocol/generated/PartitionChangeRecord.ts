@@ -188,3 +188,5 @@ export function encodePartitionChangeRecord(writer: ByteWriter, message: Partiti
     writer.append(field);
   }
 }
+
+export const codec = { decode: decodePartitionChangeRecord, encode: encodePartitionChangeRecord, empty: emptyPartitionChangeRecord };

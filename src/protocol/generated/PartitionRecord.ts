@@ -133,3 +133,5 @@ export function encodePartitionRecord(writer: ByteWriter, message: PartitionReco
     writer.append(field);
   }
 }
+
+export const codec = { decode: decodePartitionRecord, encode: encodePartitionRecord, empty: emptyPartitionRecord };

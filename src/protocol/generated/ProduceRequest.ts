@@ -147,3 +147,5 @@ function encodePartitionProduceDataList(writer: ByteWriter, list: readonly Parti
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodePartitionProduceData(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeProduceRequest, encode: encodeProduceRequest, empty: emptyProduceRequest };

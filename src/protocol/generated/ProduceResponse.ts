@@ -343,3 +343,5 @@ function isDefaultProduceResponseLeaderIdAndEpoch(value: ProduceResponseLeaderId
     value.leaderEpoch !== -1
   );
 }
+
+export const codec = { decode: decodeProduceResponse, encode: encodeProduceResponse, empty: emptyProduceResponse };

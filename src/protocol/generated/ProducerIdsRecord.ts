@@ -45,3 +45,5 @@ export function encodeProducerIdsRecord(writer: ByteWriter, message: ProducerIds
   writer.int64(message.nextProducerId);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeProducerIdsRecord, encode: encodeProducerIdsRecord, empty: emptyProducerIdsRecord };

@@ -100,3 +100,5 @@ function encodeProducerEntryList(writer: ByteWriter, list: readonly ProducerEntr
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeProducerEntry(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeProducerSnapshot, encode: encodeProducerSnapshot, empty: emptyProducerSnapshot };

@@ -54,3 +54,5 @@ export function encodePushTelemetryRequest(writer: ByteWriter, message: PushTele
   writer.compactByteField(message.metrics);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodePushTelemetryRequest, encode: encodePushTelemetryRequest, empty: emptyPushTelemetryRequest };

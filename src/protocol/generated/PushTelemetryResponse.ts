@@ -41,3 +41,5 @@ export function encodePushTelemetryResponse(writer: ByteWriter, message: PushTel
   writer.int16(message.errorCode);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodePushTelemetryResponse, encode: encodePushTelemetryResponse, empty: emptyPushTelemetryResponse };

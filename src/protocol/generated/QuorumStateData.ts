@@ -111,3 +111,5 @@ function encodeQuorumStateDataVoterList(writer: ByteWriter, list: readonly Quoru
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeQuorumStateDataVoter(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeQuorumStateData, encode: encodeQuorumStateData, empty: emptyQuorumStateData };

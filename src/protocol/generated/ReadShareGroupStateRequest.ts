@@ -124,3 +124,5 @@ function encodeReadShareGroupStateRequestPartitionDataList(writer: ByteWriter, l
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeReadShareGroupStateRequestPartitionData(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeReadShareGroupStateRequest, encode: encodeReadShareGroupStateRequest, empty: emptyReadShareGroupStateRequest };

@@ -185,3 +185,5 @@ function encodeReadShareGroupStateResponseStateBatchList(writer: ByteWriter, lis
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeReadShareGroupStateResponseStateBatch(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeReadShareGroupStateResponse, encode: encodeReadShareGroupStateResponse, empty: emptyReadShareGroupStateResponse };

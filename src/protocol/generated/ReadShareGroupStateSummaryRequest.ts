@@ -124,3 +124,5 @@ function encodeReadShareGroupStateSummaryRequestPartitionDataList(writer: ByteWr
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeReadShareGroupStateSummaryRequestPartitionData(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeReadShareGroupStateSummaryRequest, encode: encodeReadShareGroupStateSummaryRequest, empty: emptyReadShareGroupStateSummaryRequest };

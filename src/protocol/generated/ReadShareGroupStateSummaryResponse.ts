@@ -140,3 +140,5 @@ function encodeReadShareGroupStateSummaryResponsePartitionResultList(writer: Byt
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeReadShareGroupStateSummaryResponsePartitionResult(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeReadShareGroupStateSummaryResponse, encode: encodeReadShareGroupStateSummaryResponse, empty: emptyReadShareGroupStateSummaryResponse };

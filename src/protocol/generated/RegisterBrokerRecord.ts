@@ -213,3 +213,5 @@ function encodeBrokerFeatureList(writer: ByteWriter, list: readonly BrokerFeatur
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeBrokerFeature(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeRegisterBrokerRecord, encode: encodeRegisterBrokerRecord, empty: emptyRegisterBrokerRecord };

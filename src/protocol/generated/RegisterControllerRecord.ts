@@ -148,3 +148,5 @@ function encodeControllerFeatureList(writer: ByteWriter, list: readonly Controll
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeControllerFeature(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeRegisterControllerRecord, encode: encodeRegisterControllerRecord, empty: emptyRegisterControllerRecord };

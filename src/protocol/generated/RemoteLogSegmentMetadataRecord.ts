@@ -195,3 +195,5 @@ function encodeRemoteLogSegmentMetadataRecordSegmentLeaderEpochEntryList(writer:
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeRemoteLogSegmentMetadataRecordSegmentLeaderEpochEntry(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeRemoteLogSegmentMetadataRecord, encode: encodeRemoteLogSegmentMetadataRecord, empty: emptyRemoteLogSegmentMetadataRecord };

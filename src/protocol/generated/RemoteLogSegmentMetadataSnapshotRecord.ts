@@ -137,3 +137,5 @@ function encodeRemoteLogSegmentMetadataSnapshotRecordSegmentLeaderEpochEntryList
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeRemoteLogSegmentMetadataSnapshotRecordSegmentLeaderEpochEntry(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeRemoteLogSegmentMetadataSnapshotRecord, encode: encodeRemoteLogSegmentMetadataSnapshotRecord, empty: emptyRemoteLogSegmentMetadataSnapshotRecord };

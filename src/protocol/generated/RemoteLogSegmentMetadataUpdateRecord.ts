@@ -112,3 +112,5 @@ function encodeRemoteLogSegmentMetadataUpdateRecordTopicIdPartitionEntry(writer:
   writer.int32(message.partition);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeRemoteLogSegmentMetadataUpdateRecord, encode: encodeRemoteLogSegmentMetadataUpdateRecord, empty: emptyRemoteLogSegmentMetadataUpdateRecord };

@@ -81,3 +81,5 @@ function encodeRemotePartitionDeleteMetadataRecordTopicIdPartitionEntry(writer: 
   writer.int32(message.partition);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeRemotePartitionDeleteMetadataRecord, encode: encodeRemotePartitionDeleteMetadataRecord, empty: emptyRemotePartitionDeleteMetadataRecord };

@@ -38,3 +38,5 @@ export function encodeRemoveAccessControlEntryRecord(writer: ByteWriter, message
   writer.uuid(message.id);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeRemoveAccessControlEntryRecord, encode: encodeRemoveAccessControlEntryRecord, empty: emptyRemoveAccessControlEntryRecord };

@@ -37,3 +37,5 @@ export function encodeRemoveDelegationTokenRecord(writer: ByteWriter, message: R
   writer.compactString(message.tokenId);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeRemoveDelegationTokenRecord, encode: encodeRemoveDelegationTokenRecord, empty: emptyRemoveDelegationTokenRecord };

@@ -46,3 +46,5 @@ export function encodeRemoveRaftVoterRequest(writer: ByteWriter, message: Remove
   writer.uuid(message.voterDirectoryId);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeRemoveRaftVoterRequest, encode: encodeRemoveRaftVoterRequest, empty: emptyRemoveRaftVoterRequest };

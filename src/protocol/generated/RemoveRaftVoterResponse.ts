@@ -45,3 +45,5 @@ export function encodeRemoveRaftVoterResponse(writer: ByteWriter, message: Remov
   writer.compactNullableString(message.errorMessage);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeRemoveRaftVoterResponse, encode: encodeRemoveRaftVoterResponse, empty: emptyRemoveRaftVoterResponse };

@@ -38,3 +38,5 @@ export function encodeRemoveTopicRecord(writer: ByteWriter, message: RemoveTopic
   writer.uuid(message.topicId);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeRemoveTopicRecord, encode: encodeRemoveTopicRecord, empty: emptyRemoveTopicRecord };

@@ -41,3 +41,5 @@ export function encodeRemoveUserScramCredentialRecord(writer: ByteWriter, messag
   writer.int8(message.mechanism);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeRemoveUserScramCredentialRecord, encode: encodeRemoveUserScramCredentialRecord, empty: emptyRemoveUserScramCredentialRecord };

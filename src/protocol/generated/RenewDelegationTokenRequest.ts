@@ -44,3 +44,5 @@ export function encodeRenewDelegationTokenRequest(writer: ByteWriter, message: R
   writer.int64(message.renewPeriodMs);
   if (flexible) writer.uvarint(0);
 }
+
+export const codec = { decode: decodeRenewDelegationTokenRequest, encode: encodeRenewDelegationTokenRequest, empty: emptyRenewDelegationTokenRequest };

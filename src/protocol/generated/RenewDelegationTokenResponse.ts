@@ -47,3 +47,5 @@ export function encodeRenewDelegationTokenResponse(writer: ByteWriter, message: 
   writer.int32(message.throttleTimeMs);
   if (flexible) writer.uvarint(0);
 }
+
+export const codec = { decode: decodeRenewDelegationTokenResponse, encode: encodeRenewDelegationTokenResponse, empty: emptyRenewDelegationTokenResponse };

@@ -51,3 +51,5 @@ export function encodeRequestHeader(writer: ByteWriter, message: RequestHeader, 
   writer.nullableString(message.clientId);
   if (flexible) writer.uvarint(0);
 }
+
+export const codec = { decode: decodeRequestHeader, encode: encodeRequestHeader, empty: emptyRequestHeader };

@@ -39,3 +39,5 @@ export function encodeResponseHeader(writer: ByteWriter, message: ResponseHeader
   writer.int32(message.correlationId);
   if (flexible) writer.uvarint(0);
 }
+
+export const codec = { decode: decodeResponseHeader, encode: encodeResponseHeader, empty: emptyResponseHeader };

@@ -40,3 +40,5 @@ export function encodeSaslAuthenticateRequest(writer: ByteWriter, message: SaslA
   else writer.byteField(message.authBytes);
   if (flexible) writer.uvarint(0);
 }
+
+export const codec = { decode: decodeSaslAuthenticateRequest, encode: encodeSaslAuthenticateRequest, empty: emptySaslAuthenticateRequest };

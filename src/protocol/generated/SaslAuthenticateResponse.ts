@@ -53,3 +53,5 @@ export function encodeSaslAuthenticateResponse(writer: ByteWriter, message: Sasl
   if (version >= 1) writer.int64(message.sessionLifetimeMs);
   if (flexible) writer.uvarint(0);
 }
+
+export const codec = { decode: decodeSaslAuthenticateResponse, encode: encodeSaslAuthenticateResponse, empty: emptySaslAuthenticateResponse };

@@ -34,3 +34,5 @@ export function encodeSaslHandshakeRequest(writer: ByteWriter, message: SaslHand
   if (!(version >= 0 && version <= 1)) unsupportedVersion("SaslHandshakeRequest", version);
   writer.string(message.mechanism);
 }
+
+export const codec = { decode: decodeSaslHandshakeRequest, encode: encodeSaslHandshakeRequest, empty: emptySaslHandshakeRequest };

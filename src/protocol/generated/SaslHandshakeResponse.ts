@@ -38,3 +38,5 @@ export function encodeSaslHandshakeResponse(writer: ByteWriter, message: SaslHan
   writer.int16(message.errorCode);
   writeStrings(writer, message.mechanisms, false);
 }
+
+export const codec = { decode: decodeSaslHandshakeResponse, encode: encodeSaslHandshakeResponse, empty: emptySaslHandshakeResponse };

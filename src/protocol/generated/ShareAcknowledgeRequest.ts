@@ -184,3 +184,5 @@ function encodeShareAcknowledgeRequestAcknowledgementBatchList(writer: ByteWrite
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeShareAcknowledgeRequestAcknowledgementBatch(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeShareAcknowledgeRequest, encode: encodeShareAcknowledgeRequest, empty: emptyShareAcknowledgeRequest };

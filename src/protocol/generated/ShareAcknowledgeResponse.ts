@@ -224,3 +224,5 @@ function encodeShareAcknowledgeResponseNodeEndpointList(writer: ByteWriter, list
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeShareAcknowledgeResponseNodeEndpoint(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeShareAcknowledgeResponse, encode: encodeShareAcknowledgeResponse, empty: emptyShareAcknowledgeResponse };

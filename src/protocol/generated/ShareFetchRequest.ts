@@ -257,3 +257,5 @@ function encodeShareFetchRequestForgottenTopicList(writer: ByteWriter, list: rea
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeShareFetchRequestForgottenTopic(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeShareFetchRequest, encode: encodeShareFetchRequest, empty: emptyShareFetchRequest };

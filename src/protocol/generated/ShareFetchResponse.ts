@@ -285,3 +285,5 @@ function encodeShareFetchResponseNodeEndpointList(writer: ByteWriter, list: read
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeShareFetchResponseNodeEndpoint(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeShareFetchResponse, encode: encodeShareFetchResponse, empty: emptyShareFetchResponse };

@@ -38,3 +38,5 @@ export function encodeShareGroupCurrentMemberAssignmentKey(writer: ByteWriter, m
   writer.string(message.groupId);
   writer.string(message.memberId);
 }
+
+export const codec = { decode: decodeShareGroupCurrentMemberAssignmentKey, encode: encodeShareGroupCurrentMemberAssignmentKey, empty: emptyShareGroupCurrentMemberAssignmentKey };

@@ -91,3 +91,5 @@ function encodeShareGroupCurrentMemberAssignmentValueTopicPartitionsList(writer:
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeShareGroupCurrentMemberAssignmentValueTopicPartitions(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeShareGroupCurrentMemberAssignmentValue, encode: encodeShareGroupCurrentMemberAssignmentValue, empty: emptyShareGroupCurrentMemberAssignmentValue };

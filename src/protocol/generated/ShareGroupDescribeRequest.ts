@@ -41,3 +41,5 @@ export function encodeShareGroupDescribeRequest(writer: ByteWriter, message: Sha
   writer.bool(message.includeAuthorizedOperations);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeShareGroupDescribeRequest, encode: encodeShareGroupDescribeRequest, empty: emptyShareGroupDescribeRequest };

@@ -240,3 +240,5 @@ function encodeShareGroupDescribeResponseTopicPartitionsList(writer: ByteWriter,
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeShareGroupDescribeResponseTopicPartitions(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeShareGroupDescribeResponse, encode: encodeShareGroupDescribeResponse, empty: emptyShareGroupDescribeResponse };

@@ -53,3 +53,5 @@ export function encodeShareGroupHeartbeatRequest(writer: ByteWriter, message: Sh
   writeStrings(writer, message.subscribedTopicNames, true);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeShareGroupHeartbeatRequest, encode: encodeShareGroupHeartbeatRequest, empty: emptyShareGroupHeartbeatRequest };

@@ -130,3 +130,5 @@ function encodeShareGroupHeartbeatResponseTopicPartitionsList(writer: ByteWriter
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeShareGroupHeartbeatResponseTopicPartitions(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeShareGroupHeartbeatResponse, encode: encodeShareGroupHeartbeatResponse, empty: emptyShareGroupHeartbeatResponse };

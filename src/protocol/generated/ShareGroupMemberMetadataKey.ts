@@ -38,3 +38,5 @@ export function encodeShareGroupMemberMetadataKey(writer: ByteWriter, message: S
   writer.string(message.groupId);
   writer.string(message.memberId);
 }
+
+export const codec = { decode: decodeShareGroupMemberMetadataKey, encode: encodeShareGroupMemberMetadataKey, empty: emptyShareGroupMemberMetadataKey };

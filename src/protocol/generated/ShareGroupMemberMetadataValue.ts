@@ -49,3 +49,5 @@ export function encodeShareGroupMemberMetadataValue(writer: ByteWriter, message:
   writeStrings(writer, message.subscribedTopicNames, true);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeShareGroupMemberMetadataValue, encode: encodeShareGroupMemberMetadataValue, empty: emptyShareGroupMemberMetadataValue };

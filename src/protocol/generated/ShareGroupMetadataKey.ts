@@ -34,3 +34,5 @@ export function encodeShareGroupMetadataKey(writer: ByteWriter, message: ShareGr
   if (!(version >= 0 && version <= 0)) unsupportedVersion("ShareGroupMetadataKey", version);
   writer.string(message.groupId);
 }
+
+export const codec = { decode: decodeShareGroupMetadataKey, encode: encodeShareGroupMetadataKey, empty: emptyShareGroupMetadataKey };

@@ -41,3 +41,5 @@ export function encodeShareGroupMetadataValue(writer: ByteWriter, message: Share
   writer.int64(message.metadataHash);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeShareGroupMetadataValue, encode: encodeShareGroupMetadataValue, empty: emptyShareGroupMetadataValue };

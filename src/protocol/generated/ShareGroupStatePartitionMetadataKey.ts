@@ -34,3 +34,5 @@ export function encodeShareGroupStatePartitionMetadataKey(writer: ByteWriter, me
   if (!(version >= 0 && version <= 0)) unsupportedVersion("ShareGroupStatePartitionMetadataKey", version);
   writer.string(message.groupId);
 }
+
+export const codec = { decode: decodeShareGroupStatePartitionMetadataKey, encode: encodeShareGroupStatePartitionMetadataKey, empty: emptyShareGroupStatePartitionMetadataKey };

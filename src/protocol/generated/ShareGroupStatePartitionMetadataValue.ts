@@ -132,3 +132,5 @@ function encodeShareGroupStatePartitionMetadataValueTopicInfoList(writer: ByteWr
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeShareGroupStatePartitionMetadataValueTopicInfo(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeShareGroupStatePartitionMetadataValue, encode: encodeShareGroupStatePartitionMetadataValue, empty: emptyShareGroupStatePartitionMetadataValue };

@@ -38,3 +38,5 @@ export function encodeShareGroupTargetAssignmentMemberKey(writer: ByteWriter, me
   writer.string(message.groupId);
   writer.string(message.memberId);
 }
+
+export const codec = { decode: decodeShareGroupTargetAssignmentMemberKey, encode: encodeShareGroupTargetAssignmentMemberKey, empty: emptyShareGroupTargetAssignmentMemberKey };

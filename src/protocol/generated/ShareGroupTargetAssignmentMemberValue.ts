@@ -79,3 +79,5 @@ function encodeShareGroupTargetAssignmentMemberValueTopicPartitionList(writer: B
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeShareGroupTargetAssignmentMemberValueTopicPartition(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeShareGroupTargetAssignmentMemberValue, encode: encodeShareGroupTargetAssignmentMemberValue, empty: emptyShareGroupTargetAssignmentMemberValue };

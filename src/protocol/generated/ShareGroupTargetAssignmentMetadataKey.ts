@@ -34,3 +34,5 @@ export function encodeShareGroupTargetAssignmentMetadataKey(writer: ByteWriter, 
   if (!(version >= 0 && version <= 0)) unsupportedVersion("ShareGroupTargetAssignmentMetadataKey", version);
   writer.string(message.groupId);
 }
+
+export const codec = { decode: decodeShareGroupTargetAssignmentMetadataKey, encode: encodeShareGroupTargetAssignmentMetadataKey, empty: emptyShareGroupTargetAssignmentMetadataKey };

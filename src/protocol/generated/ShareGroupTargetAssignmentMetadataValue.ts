@@ -59,3 +59,5 @@ export function encodeShareGroupTargetAssignmentMetadataValue(writer: ByteWriter
     writer.int64(message.assignmentTimestamp);
   }
 }
+
+export const codec = { decode: decodeShareGroupTargetAssignmentMetadataValue, encode: encodeShareGroupTargetAssignmentMetadataValue, empty: emptyShareGroupTargetAssignmentMetadataValue };

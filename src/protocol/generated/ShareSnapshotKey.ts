@@ -43,3 +43,5 @@ export function encodeShareSnapshotKey(writer: ByteWriter, message: ShareSnapsho
   writer.uuid(message.topicId);
   writer.int32(message.partition);
 }
+
+export const codec = { decode: decodeShareSnapshotKey, encode: encodeShareSnapshotKey, empty: emptyShareSnapshotKey };

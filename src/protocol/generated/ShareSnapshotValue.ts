@@ -132,3 +132,5 @@ function encodeShareSnapshotValueStateBatchList(writer: ByteWriter, list: readon
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeShareSnapshotValueStateBatch(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeShareSnapshotValue, encode: encodeShareSnapshotValue, empty: emptyShareSnapshotValue };

@@ -43,3 +43,5 @@ export function encodeShareUpdateKey(writer: ByteWriter, message: ShareUpdateKey
   writer.uuid(message.topicId);
   writer.int32(message.partition);
 }
+
+export const codec = { decode: decodeShareUpdateKey, encode: encodeShareUpdateKey, empty: emptyShareUpdateKey };

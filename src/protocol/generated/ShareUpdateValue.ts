@@ -120,3 +120,5 @@ function encodeShareUpdateValueStateBatchList(writer: ByteWriter, list: readonly
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeShareUpdateValueStateBatch(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeShareUpdateValue, encode: encodeShareUpdateValue, empty: emptyShareUpdateValue };

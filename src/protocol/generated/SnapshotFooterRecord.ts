@@ -37,3 +37,5 @@ export function encodeSnapshotFooterRecord(writer: ByteWriter, message: Snapshot
   writer.int16(message.version);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeSnapshotFooterRecord, encode: encodeSnapshotFooterRecord, empty: emptySnapshotFooterRecord };

@@ -41,3 +41,5 @@ export function encodeSnapshotHeaderRecord(writer: ByteWriter, message: Snapshot
   writer.int64(message.lastContainedLogTimestamp);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeSnapshotHeaderRecord, encode: encodeSnapshotHeaderRecord, empty: emptySnapshotHeaderRecord };

@@ -38,3 +38,5 @@ export function encodeStreamsGroupCurrentMemberAssignmentKey(writer: ByteWriter,
   writer.string(message.groupId);
   writer.string(message.memberId);
 }
+
+export const codec = { decode: decodeStreamsGroupCurrentMemberAssignmentKey, encode: encodeStreamsGroupCurrentMemberAssignmentKey, empty: emptyStreamsGroupCurrentMemberAssignmentKey };

@@ -134,3 +134,5 @@ function encodeStreamsGroupCurrentMemberAssignmentValueTaskIdsList(writer: ByteW
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeStreamsGroupCurrentMemberAssignmentValueTaskIds(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeStreamsGroupCurrentMemberAssignmentValue, encode: encodeStreamsGroupCurrentMemberAssignmentValue, empty: emptyStreamsGroupCurrentMemberAssignmentValue };

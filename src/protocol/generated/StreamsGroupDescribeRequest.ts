@@ -41,3 +41,5 @@ export function encodeStreamsGroupDescribeRequest(writer: ByteWriter, message: S
   writer.bool(message.includeAuthorizedOperations);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeStreamsGroupDescribeRequest, encode: encodeStreamsGroupDescribeRequest, empty: emptyStreamsGroupDescribeRequest };

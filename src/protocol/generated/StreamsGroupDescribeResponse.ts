@@ -525,3 +525,5 @@ function encodeStreamsGroupDescribeResponseTaskIdsList(writer: ByteWriter, list:
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeStreamsGroupDescribeResponseTaskIds(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeStreamsGroupDescribeResponse, encode: encodeStreamsGroupDescribeResponse, empty: emptyStreamsGroupDescribeResponse };

@@ -445,3 +445,5 @@ function encodeStreamsGroupHeartbeatRequestTaskOffsetList(writer: ByteWriter, li
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeStreamsGroupHeartbeatRequestTaskOffset(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeStreamsGroupHeartbeatRequest, encode: encodeStreamsGroupHeartbeatRequest, empty: emptyStreamsGroupHeartbeatRequest };

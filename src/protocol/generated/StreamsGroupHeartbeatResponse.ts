@@ -284,3 +284,5 @@ function encodeStreamsGroupHeartbeatResponseTopicPartitionList(writer: ByteWrite
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeStreamsGroupHeartbeatResponseTopicPartition(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeStreamsGroupHeartbeatResponse, encode: encodeStreamsGroupHeartbeatResponse, empty: emptyStreamsGroupHeartbeatResponse };

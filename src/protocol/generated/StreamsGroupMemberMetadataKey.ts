@@ -38,3 +38,5 @@ export function encodeStreamsGroupMemberMetadataKey(writer: ByteWriter, message:
   writer.string(message.groupId);
   writer.string(message.memberId);
 }
+
+export const codec = { decode: decodeStreamsGroupMemberMetadataKey, encode: encodeStreamsGroupMemberMetadataKey, empty: emptyStreamsGroupMemberMetadataKey };

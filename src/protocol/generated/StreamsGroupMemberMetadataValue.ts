@@ -141,3 +141,5 @@ function encodeStreamsGroupMemberMetadataValueKeyValueList(writer: ByteWriter, l
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeStreamsGroupMemberMetadataValueKeyValue(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeStreamsGroupMemberMetadataValue, encode: encodeStreamsGroupMemberMetadataValue, empty: emptyStreamsGroupMemberMetadataValue };

@@ -34,3 +34,5 @@ export function encodeStreamsGroupMetadataKey(writer: ByteWriter, message: Strea
   if (!(version >= 0 && version <= 0)) unsupportedVersion("StreamsGroupMetadataKey", version);
   writer.string(message.groupId);
 }
+
+export const codec = { decode: decodeStreamsGroupMetadataKey, encode: encodeStreamsGroupMetadataKey, empty: emptyStreamsGroupMetadataKey };

@@ -119,3 +119,5 @@ function encodeLastAssignmentConfigList(writer: ByteWriter, list: readonly LastA
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeLastAssignmentConfig(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeStreamsGroupMetadataValue, encode: encodeStreamsGroupMetadataValue, empty: emptyStreamsGroupMetadataValue };

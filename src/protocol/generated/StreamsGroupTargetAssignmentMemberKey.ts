@@ -38,3 +38,5 @@ export function encodeStreamsGroupTargetAssignmentMemberKey(writer: ByteWriter, 
   writer.string(message.groupId);
   writer.string(message.memberId);
 }
+
+export const codec = { decode: decodeStreamsGroupTargetAssignmentMemberKey, encode: encodeStreamsGroupTargetAssignmentMemberKey, empty: emptyStreamsGroupTargetAssignmentMemberKey };

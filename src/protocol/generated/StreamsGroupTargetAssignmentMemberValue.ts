@@ -86,3 +86,5 @@ function encodeStreamsGroupTargetAssignmentMemberValueTaskIdsList(writer: ByteWr
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeStreamsGroupTargetAssignmentMemberValueTaskIds(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeStreamsGroupTargetAssignmentMemberValue, encode: encodeStreamsGroupTargetAssignmentMemberValue, empty: emptyStreamsGroupTargetAssignmentMemberValue };

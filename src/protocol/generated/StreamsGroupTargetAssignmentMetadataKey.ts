@@ -34,3 +34,5 @@ export function encodeStreamsGroupTargetAssignmentMetadataKey(writer: ByteWriter
   if (!(version >= 0 && version <= 0)) unsupportedVersion("StreamsGroupTargetAssignmentMetadataKey", version);
   writer.string(message.groupId);
 }
+
+export const codec = { decode: decodeStreamsGroupTargetAssignmentMetadataKey, encode: encodeStreamsGroupTargetAssignmentMetadataKey, empty: emptyStreamsGroupTargetAssignmentMetadataKey };

@@ -59,3 +59,5 @@ export function encodeStreamsGroupTargetAssignmentMetadataValue(writer: ByteWrit
     writer.int64(message.assignmentTimestamp);
   }
 }
+
+export const codec = { decode: decodeStreamsGroupTargetAssignmentMetadataValue, encode: encodeStreamsGroupTargetAssignmentMetadataValue, empty: emptyStreamsGroupTargetAssignmentMetadataValue };

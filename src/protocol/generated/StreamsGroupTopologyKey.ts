@@ -34,3 +34,5 @@ export function encodeStreamsGroupTopologyKey(writer: ByteWriter, message: Strea
   if (!(version >= 0 && version <= 0)) unsupportedVersion("StreamsGroupTopologyKey", version);
   writer.string(message.groupId);
 }
+
+export const codec = { decode: decodeStreamsGroupTopologyKey, encode: encodeStreamsGroupTopologyKey, empty: emptyStreamsGroupTopologyKey };

@@ -237,3 +237,5 @@ function encodeStreamsGroupTopologyValueCopartitionGroupList(writer: ByteWriter,
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeStreamsGroupTopologyValueCopartitionGroup(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeStreamsGroupTopologyValue, encode: encodeStreamsGroupTopologyValue, empty: emptyStreamsGroupTopologyValue };

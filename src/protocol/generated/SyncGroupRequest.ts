@@ -114,3 +114,5 @@ function encodeSyncGroupRequestAssignmentList(writer: ByteWriter, list: readonly
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeSyncGroupRequestAssignment(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeSyncGroupRequest, encode: encodeSyncGroupRequest, empty: emptySyncGroupRequest };

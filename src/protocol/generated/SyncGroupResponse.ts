@@ -56,3 +56,5 @@ export function encodeSyncGroupResponse(writer: ByteWriter, message: SyncGroupRe
   else writer.byteField(message.assignment);
   if (flexible) writer.uvarint(0);
 }
+
+export const codec = { decode: decodeSyncGroupResponse, encode: encodeSyncGroupResponse, empty: emptySyncGroupResponse };

@@ -42,3 +42,5 @@ export function encodeTopicRecord(writer: ByteWriter, message: TopicRecord, vers
   writer.uuid(message.topicId);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeTopicRecord, encode: encodeTopicRecord, empty: emptyTopicRecord };

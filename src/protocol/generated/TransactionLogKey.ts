@@ -34,3 +34,5 @@ export function encodeTransactionLogKey(writer: ByteWriter, message: Transaction
   if (!(version >= 0 && version <= 0)) unsupportedVersion("TransactionLogKey", version);
   writer.string(message.transactionalId);
 }
+
+export const codec = { decode: decodeTransactionLogKey, encode: encodeTransactionLogKey, empty: emptyTransactionLogKey };

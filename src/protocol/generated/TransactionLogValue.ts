@@ -174,3 +174,5 @@ function encodePartitionsSchemaList(writer: ByteWriter, list: readonly Partition
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodePartitionsSchema(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeTransactionLogValue, encode: encodeTransactionLogValue, empty: emptyTransactionLogValue };

@@ -174,3 +174,5 @@ function encodeTxnOffsetCommitRequestPartitionList(writer: ByteWriter, list: rea
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeTxnOffsetCommitRequestPartition(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeTxnOffsetCommitRequest, encode: encodeTxnOffsetCommitRequest, empty: emptyTxnOffsetCommitRequest };

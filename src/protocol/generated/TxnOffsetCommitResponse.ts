@@ -130,3 +130,5 @@ function encodeTxnOffsetCommitResponsePartitionList(writer: ByteWriter, list: re
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeTxnOffsetCommitResponsePartition(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeTxnOffsetCommitResponse, encode: encodeTxnOffsetCommitResponse, empty: emptyTxnOffsetCommitResponse };

@@ -41,3 +41,5 @@ export function encodeUnfenceBrokerRecord(writer: ByteWriter, message: UnfenceBr
   writer.int64(message.epoch);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeUnfenceBrokerRecord, encode: encodeUnfenceBrokerRecord, empty: emptyUnfenceBrokerRecord };

@@ -41,3 +41,5 @@ export function encodeUnregisterBrokerRecord(writer: ByteWriter, message: Unregi
   writer.int64(message.brokerEpoch);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeUnregisterBrokerRecord, encode: encodeUnregisterBrokerRecord, empty: emptyUnregisterBrokerRecord };

@@ -37,3 +37,5 @@ export function encodeUnregisterBrokerRequest(writer: ByteWriter, message: Unreg
   writer.int32(message.brokerId);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeUnregisterBrokerRequest, encode: encodeUnregisterBrokerRequest, empty: emptyUnregisterBrokerRequest };

@@ -45,3 +45,5 @@ export function encodeUnregisterBrokerResponse(writer: ByteWriter, message: Unre
   writer.compactNullableString(message.errorMessage);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeUnregisterBrokerResponse, encode: encodeUnregisterBrokerResponse, empty: emptyUnregisterBrokerResponse };

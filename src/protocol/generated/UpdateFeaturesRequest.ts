@@ -103,3 +103,5 @@ function encodeFeatureUpdateKeyList(writer: ByteWriter, list: readonly FeatureUp
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeFeatureUpdateKey(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeUpdateFeaturesRequest, encode: encodeUpdateFeaturesRequest, empty: emptyUpdateFeaturesRequest };

@@ -94,3 +94,5 @@ function encodeUpdatableFeatureResultList(writer: ByteWriter, list: readonly Upd
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeUpdatableFeatureResult(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeUpdateFeaturesResponse, encode: encodeUpdateFeaturesResponse, empty: emptyUpdateFeaturesResponse };

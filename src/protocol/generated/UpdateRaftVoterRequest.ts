@@ -130,3 +130,5 @@ function encodeUpdateRaftVoterRequestKRaftVersionFeature(writer: ByteWriter, mes
   writer.int16(message.maxSupportedVersion);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeUpdateRaftVoterRequest, encode: encodeUpdateRaftVoterRequest, empty: emptyUpdateRaftVoterRequest };

@@ -109,3 +109,5 @@ function isDefaultCurrentLeader(value: CurrentLeader): boolean {
     value.port !== 0
   );
 }
+
+export const codec = { decode: decodeUpdateRaftVoterResponse, encode: encodeUpdateRaftVoterResponse, empty: emptyUpdateRaftVoterResponse };

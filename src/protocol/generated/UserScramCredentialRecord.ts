@@ -57,3 +57,5 @@ export function encodeUserScramCredentialRecord(writer: ByteWriter, message: Use
   writer.int32(message.iterations);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeUserScramCredentialRecord, encode: encodeUserScramCredentialRecord, empty: emptyUserScramCredentialRecord };

@@ -155,3 +155,5 @@ function encodeVoteRequestPartitionDataList(writer: ByteWriter, list: readonly V
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeVoteRequestPartitionData(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeVoteRequest, encode: encodeVoteRequest, empty: emptyVoteRequest };

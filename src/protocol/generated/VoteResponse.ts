@@ -206,3 +206,5 @@ function encodeVoteResponseNodeEndpointList(writer: ByteWriter, list: readonly V
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeVoteResponseNodeEndpoint(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeVoteResponse, encode: encodeVoteResponse, empty: emptyVoteResponse };

@@ -163,3 +163,5 @@ function encodeVotersRecordKRaftVersionFeature(writer: ByteWriter, message: Vote
   writer.int16(message.maxSupportedVersion);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeVotersRecord, encode: encodeVotersRecord, empty: emptyVotersRecord };

@@ -189,3 +189,5 @@ function encodeWriteShareGroupStateRequestStateBatchList(writer: ByteWriter, lis
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeWriteShareGroupStateRequestStateBatch(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeWriteShareGroupStateRequest, encode: encodeWriteShareGroupStateRequest, empty: emptyWriteShareGroupStateRequest };

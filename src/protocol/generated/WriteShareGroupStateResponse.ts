@@ -124,3 +124,5 @@ function encodeWriteShareGroupStateResponsePartitionResultList(writer: ByteWrite
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeWriteShareGroupStateResponsePartitionResult(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeWriteShareGroupStateResponse, encode: encodeWriteShareGroupStateResponse, empty: emptyWriteShareGroupStateResponse };

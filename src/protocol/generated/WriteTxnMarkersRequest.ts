@@ -135,3 +135,5 @@ function encodeWritableTxnMarkerTopicList(writer: ByteWriter, list: readonly Wri
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeWritableTxnMarkerTopic(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeWriteTxnMarkersRequest, encode: encodeWriteTxnMarkersRequest, empty: emptyWriteTxnMarkersRequest };

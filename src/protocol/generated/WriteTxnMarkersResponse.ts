@@ -160,3 +160,5 @@ function encodeWritableTxnMarkerPartitionResultList(writer: ByteWriter, list: re
   if (list === null) return;
   for (let i = 0; i < list.length; i++) encodeWritableTxnMarkerPartitionResult(writer, list[i]!, version);
 }
+
+export const codec = { decode: decodeWriteTxnMarkersResponse, encode: encodeWriteTxnMarkersResponse, empty: emptyWriteTxnMarkersResponse };

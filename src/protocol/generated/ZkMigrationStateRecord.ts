@@ -37,3 +37,5 @@ export function encodeZkMigrationStateRecord(writer: ByteWriter, message: ZkMigr
   writer.int8(message.zkMigrationState);
   writer.uvarint(0);
 }
+
+export const codec = { decode: decodeZkMigrationStateRecord, encode: encodeZkMigrationStateRecord, empty: emptyZkMigrationStateRecord };
