@@ -116,6 +116,8 @@ export interface Rejection {
   readonly error: number;
   readonly message: string | null;
   readonly recordErrors: readonly RecordError[];
+  /** Kafka gives this answer to every partition of the request. */
+  readonly wholeRequest?: boolean;
 }
 
 export const isRejection = (result: ValidatedBatch | Rejection): result is Rejection => "error" in result;
@@ -150,7 +152,7 @@ export const peekFirstBatch = (bytes: Uint8Array | null): FirstBatch => {
     size === "magic"
       ? `Invalid magic found in record: ${magicOf(bytes, 0)}`
       : `Record size ${readInt32(bytes, LENGTH_AT)} is less than the minimum record overhead (14)`;
-  return { transactional: false, wholeRequest: reject(CORRUPT_MESSAGE, message) };
+  return { transactional: false, wholeRequest: { ...reject(CORRUPT_MESSAGE, message), wholeRequest: true } };
 };
 
 /**

@@ -1,0 +1,117 @@
+/**
+ * The `Codecs` port on Bun: gzip and zstd by `node:zlib`, bounded by `maxOutputLength`; LZ4 and snappy by the WASM of
+ * `@platformatic/wasm-utils`, which is three times as fast as ours in TypeScript but knows no limit, traps on bad input
+ * and can answer bad LZ4 with nothing. So it only sees input whose outline was checked and whose output is bounded,
+ * its answer is measured against what is known, after a trap its instance is replaced, and whatever it refuses is
+ * judged by the implementation in TypeScript. Loaded on first use.
+ */
+
+import { createRequire } from "node:module";
+import zlib from "node:zlib";
+import { Codec, type Codecs, type CompressionCodec, CompressionError } from "../record/Compression.ts";
+import { compressLz4, decompressLz4, lz4Bound } from "../record/Lz4.ts";
+import { compressSnappy, decodeSnappyBlock, decompressSnappy } from "../record/Snappy.ts";
+import { isWholeZstd } from "../record/Zstd.ts";
+
+/** WASM memory never shrinks: whatever needs more of it than this (in or out) goes through TypeScript. */
+const MAX_WASM_BYTES = 16 * 1024 * 1024;
+/** What `node:zlib` accepts as a limit. */
+const MAX_ZLIB_OUTPUT = 0xffff_ffff;
+
+interface Wasm {
+  readonly lz4Decompress: (bytes: Uint8Array) => Uint8Array;
+  readonly snappyDecompress: (bytes: Uint8Array) => Uint8Array;
+}
+
+/** One set of codecs; its WASM instance is its own. */
+export const makeBunCodecs = (): Codecs => {
+  const wasm = new WasmDecoders();
+  return {
+    decompress: (codec, bytes, maxOutput) => {
+      switch (codec) {
+        case Codec.gzip:
+          return bounded("gzip", maxOutput, (maxOutputLength) => zlib.gunzipSync(bytes, { maxOutputLength }));
+        case Codec.zstd:
+          if (!isWholeZstd(bytes)) throw new CompressionError("corrupt", "zstd: not made of whole frames");
+          return bounded("zstd", maxOutput, (maxOutputLength) => zlib.zstdDecompressSync(bytes, { maxOutputLength }));
+        case Codec.lz4:
+          return wasm.lz4(bytes, maxOutput);
+        case Codec.snappy:
+          return wasm.snappy(bytes, maxOutput);
+      }
+    },
+    compress,
+  };
+};
+
+const compress = (codec: CompressionCodec, bytes: Uint8Array, level?: number): Uint8Array => {
+  switch (codec) {
+    case Codec.gzip:
+      return zlib.gzipSync(bytes, level === undefined ? {} : { level });
+    case Codec.zstd:
+      return zlib.zstdCompressSync(
+        bytes,
+        level === undefined ? {} : { params: { [zlib.constants.ZSTD_c_compressionLevel]: level } },
+      );
+    case Codec.lz4:
+      return compressLz4(bytes);
+    case Codec.snappy:
+      return compressSnappy(bytes);
+  }
+};
+
+/** Runs a zlib decoder and gives its errors the port's names. */
+const bounded = (name: string, maxOutput: number, decode: (maxOutputLength: number) => Uint8Array): Uint8Array => {
+  let output: Uint8Array;
+  try {
+    output = decode(Math.min(Math.max(maxOutput, 1), MAX_ZLIB_OUTPUT));
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? error.code : undefined;
+    if (code === "ERR_BUFFER_TOO_LARGE")
+      throw new CompressionError("too-large", `${name}: more output than the ${maxOutput} bytes allowed`);
+    throw new CompressionError("corrupt", `${name}: ${error instanceof Error ? error.message : String(error)}`);
+  }
+  if (output.length > maxOutput) throw new CompressionError("too-large", `${name}: more output than allowed`);
+  return output;
+};
+
+class WasmDecoders {
+  #wasm: Wasm | undefined;
+  readonly #require = createRequire(import.meta.url);
+
+  lz4(bytes: Uint8Array, maxOutput: number): Uint8Array {
+    const bound = lz4Bound(bytes);
+    if (bound <= maxOutput && bound <= MAX_WASM_BYTES && bytes.length <= MAX_WASM_BYTES) {
+      const output = this.#run((wasm) => wasm.lz4Decompress(bytes));
+      if (output !== undefined && output.length > 0 && output.length <= bound) return output;
+    }
+    return decompressLz4(bytes, maxOutput);
+  }
+
+  snappy(bytes: Uint8Array, maxOutput: number): Uint8Array {
+    return decompressSnappy(bytes, maxOutput, (block, output, start, end) => {
+      if (end - start <= MAX_WASM_BYTES && block.length <= MAX_WASM_BYTES && end > start) {
+        const decoded = this.#run((wasm) => wasm.snappyDecompress(block));
+        if (decoded?.length === end - start) return output.set(decoded, start);
+      }
+      decodeSnappyBlock(block, output, start, end);
+    });
+  }
+
+  /** Undefined when it trapped or there is no WASM here: the TypeScript implementation then has the last word. */
+  #run(decode: (wasm: Wasm) => Uint8Array): Uint8Array | undefined {
+    try {
+      return decode((this.#wasm ??= this.#load()));
+    } catch {
+      this.#wasm = undefined;
+      return undefined;
+    }
+  }
+
+  /** A new instance: the module makes one when it is evaluated, so it must not come from the cache. */
+  #load(): Wasm {
+    const path = this.#require.resolve("@platformatic/wasm-utils/bundled");
+    delete this.#require.cache[path];
+    return this.#require(path) as Wasm;
+  }
+}

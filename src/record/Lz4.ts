@@ -1,0 +1,340 @@
+/**
+ * LZ4 in its frame format (lz4_Frame_format.md 1.6.2), in plain TypeScript: exact bounds on every read, write and
+ * output byte, no module to load, runs in a browser. Reads what Kafka's `KafkaLZ4BlockInputStream` reads (one frame,
+ * independent blocks, block checksums verified, the content checksum not), writes what its output stream writes.
+ */
+
+import { CompressionError } from "./Compression.ts";
+
+const MAGIC = 0x184d2204;
+// Flags of a frame (the FLG byte).
+const VERSION_MASK = 0xc0;
+const VERSION_1 = 0x40;
+const INDEPENDENT_BLOCKS = 0x20;
+const BLOCK_CHECKSUM = 0x10;
+const CONTENT_SIZE = 0x08;
+const CONTENT_CHECKSUM = 0x04;
+const RESERVED = 0x03;
+/** A block's size has this bit when the block is stored as it is. */
+const STORED = 0x8000_0000;
+/** The BD byte of 64 KiB blocks, Kafka's. */
+const BLOCK_64_KIB = 0x40;
+const WRITTEN_BLOCK = 0x1_0000;
+const MIN_MATCH = 4;
+/** A match never covers a block's last 5 bytes and never begins in its last 12 (lz4_Block_format.md). */
+const LAST_LITERALS = 5;
+const MATCH_LIMIT = 12;
+/** Up to this many bytes a loop beats a call. */
+const SHORT_COPY = 32;
+
+const corrupt = (what: string): CompressionError => new CompressionError("corrupt", `lz4: ${what}`);
+
+const readUint32 = (bytes: Uint8Array, at: number): number =>
+  (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0;
+
+const writeUint32 = (bytes: Uint8Array, at: number, value: number): void => {
+  bytes[at] = value;
+  bytes[at + 1] = value >>> 8;
+  bytes[at + 2] = value >>> 16;
+  bytes[at + 3] = value >>> 24;
+};
+
+const PRIME_1 = 0x9e3779b1;
+const PRIME_2 = 0x85ebca77;
+const PRIME_3 = 0xc2b2ae3d;
+const PRIME_4 = 0x27d4eb2f;
+const PRIME_5 = 0x165667b1;
+
+const rotate = (value: number, bits: number): number => (value << bits) | (value >>> (32 - bits));
+const round = (lane: number, input: number): number =>
+  Math.imul(rotate((lane + Math.imul(input, PRIME_2)) | 0, 13), PRIME_1);
+
+/** XXH32 with seed 0, unsigned. */
+export const xxHash32 = (bytes: Uint8Array, start = 0, end = bytes.length): number => {
+  let hash: number;
+  let at = start;
+  if (end - start >= 16) {
+    let a = (PRIME_1 + PRIME_2) | 0;
+    let b = PRIME_2 | 0;
+    let c = 0;
+    let d = -PRIME_1 | 0;
+    for (; at <= end - 16; at += 16) {
+      a = round(a, readUint32(bytes, at));
+      b = round(b, readUint32(bytes, at + 4));
+      c = round(c, readUint32(bytes, at + 8));
+      d = round(d, readUint32(bytes, at + 12));
+    }
+    hash = (rotate(a, 1) + rotate(b, 7) + rotate(c, 12) + rotate(d, 18)) | 0;
+  } else hash = PRIME_5;
+  hash = (hash + end - start) | 0;
+  for (; at <= end - 4; at += 4)
+    hash = Math.imul(rotate((hash + Math.imul(readUint32(bytes, at), PRIME_3)) | 0, 17), PRIME_4);
+  for (; at < end; at++) hash = Math.imul(rotate((hash + Math.imul(bytes[at]!, PRIME_5)) | 0, 11), PRIME_1);
+  hash = Math.imul(hash ^ (hash >>> 15), PRIME_2);
+  hash = Math.imul(hash ^ (hash >>> 13), PRIME_3);
+  return (hash ^ (hash >>> 16)) >>> 0;
+};
+
+interface FrameHeader {
+  readonly flags: number;
+  readonly maxBlock: number;
+  /** Where the first block's size is. */
+  readonly blocksAt: number;
+}
+
+const readFrameHeader = (input: Uint8Array): FrameHeader => {
+  if (input.length < 7 || readUint32(input, 0) !== MAGIC) throw corrupt("no frame");
+  const flags = input[4]!;
+  if ((flags & VERSION_MASK) !== VERSION_1 || (flags & RESERVED) !== 0) throw corrupt("unknown flags");
+  if ((flags & INDEPENDENT_BLOCKS) === 0) throw corrupt("dependent blocks, which Kafka does not read");
+  const blockSizeId = input[5]! >>> 4;
+  if (blockSizeId < 4 || blockSizeId > 7 || (input[5]! & 0x0f) !== 0) throw corrupt("unknown block size");
+  const at = flags & CONTENT_SIZE ? 14 : 6;
+  if (at >= input.length) throw corrupt("cut in its header");
+  if (input[at] !== ((xxHash32(input, 4, at) >>> 8) & 0xff)) throw corrupt("wrong header checksum");
+  return { flags, maxBlock: 1 << (2 * blockSizeId + 8), blocksAt: at + 1 };
+};
+
+/** The most a block of this size field can hold: no byte of it makes more than 255. */
+const blockBound = (field: number, maxBlock: number): number =>
+  field >= STORED ? field - STORED : Math.min(maxBlock, 255 * field);
+
+/** The size field of the block at `at`; what it announces is all there. */
+const readBlockSize = (input: Uint8Array, at: number, header: FrameHeader): number => {
+  if (at + 4 > input.length) throw corrupt("no end mark");
+  const field = readUint32(input, at);
+  const size = field & ~STORED;
+  if (size > header.maxBlock) throw corrupt("a block is too large");
+  const checksum = field !== 0 && header.flags & BLOCK_CHECKSUM ? 4 : 0;
+  if (at + 4 + size + checksum > input.length) throw corrupt("cut in a block");
+  return field;
+};
+
+/**
+ * The most that the frame can hold, from its outline alone. Throws `CompressionError` (`corrupt`) when header or blocks
+ * are not whole; block checksums are verified here.
+ */
+export const lz4Bound = (input: Uint8Array): number => {
+  const header = readFrameHeader(input);
+  let bound = 0;
+  for (let at = header.blocksAt; ; ) {
+    const field = readBlockSize(input, at, header);
+    if (field === 0) {
+      if (header.flags & CONTENT_CHECKSUM && at + 8 > input.length) throw corrupt("no content checksum");
+      return bound;
+    }
+    bound += blockBound(field, header.maxBlock);
+    const start = at + 4;
+    at = start + (field & ~STORED);
+    if (header.flags & BLOCK_CHECKSUM) {
+      if (readUint32(input, at) !== xxHash32(input, start, at)) throw corrupt("wrong block checksum");
+      at += 4;
+    }
+  }
+};
+
+/**
+ * The content of the frame that `input` begins with; what follows its end mark is ignored, as Java does. Throws
+ * `CompressionError`. Memory grows with what was decoded, never by a declared size.
+ */
+export const decompressLz4 = (input: Uint8Array, maxOutput: number): Uint8Array => {
+  const bound = lz4Bound(input);
+  const header = readFrameHeader(input);
+  let output = new Uint8Array(Math.min(maxOutput, bound, Math.max(4 * input.length, 1024)));
+  let length = 0;
+  for (let at = header.blocksAt; ; ) {
+    const field = readBlockSize(input, at, header);
+    if (field === 0) return output.subarray(0, length);
+    const start = at + 4;
+    const end = start + (field & ~STORED);
+    const room = length + blockBound(field, header.maxBlock);
+    if (room > output.length && output.length < maxOutput) {
+      const larger = new Uint8Array(Math.min(maxOutput, bound, Math.max(2 * output.length, room)));
+      larger.set(output.subarray(0, length));
+      output = larger;
+    }
+    if (field >= STORED) {
+      if (length + end - start > maxOutput) throw overflow(length + end - start, maxOutput);
+      output.set(input.subarray(start, end), length);
+      length += end - start;
+    } else
+      length = decodeBlock(
+        input,
+        start,
+        end,
+        output,
+        length,
+        Math.min(output.length, length + header.maxBlock),
+        maxOutput,
+      );
+    at = header.flags & BLOCK_CHECKSUM ? end + 4 : end;
+  }
+};
+
+/** Decodes one block behind `to` and answers the new length. `limit` is where the output has to end. */
+const decodeBlock = (
+  input: Uint8Array,
+  start: number,
+  end: number,
+  output: Uint8Array,
+  to: number,
+  limit: number,
+  maxOutput: number,
+): number => {
+  const blockStart = to;
+  let at = start;
+  while (at < end) {
+    const token = input[at++]!;
+    let literals = token >>> 4;
+    if (literals === 15) {
+      let more: number;
+      do {
+        if (at >= end) throw corrupt("cut in a length");
+        more = input[at++]!;
+        literals += more;
+      } while (more === 255);
+    }
+    if (at + literals > end) throw corrupt("literals behind the block");
+    if (to + literals > limit) throw overflow(to + literals, maxOutput);
+    if (literals > SHORT_COPY) {
+      output.set(input.subarray(at, at + literals), to);
+      to += literals;
+      at += literals;
+    } else for (let left = literals; left > 0; left--) output[to++] = input[at++]!;
+    if (at === end) return to; // the last sequence has no match
+    if (at + 2 > end) throw corrupt("cut in an offset");
+    const distance = input[at]! | (input[at + 1]! << 8);
+    at += 2;
+    if (distance === 0 || distance > to - blockStart) throw corrupt("an offset before the block");
+    let length = (token & 15) + MIN_MATCH;
+    if (length === 15 + MIN_MATCH) {
+      let more: number;
+      do {
+        if (at >= end) throw corrupt("cut in a length");
+        more = input[at++]!;
+        length += more;
+      } while (more === 255);
+    }
+    if (to + length > limit) throw overflow(to + length, maxOutput);
+    to = copyWithin(output, to, distance, length);
+  }
+  throw corrupt("a block ends with a match");
+};
+
+const overflow = (wanted: number, maxOutput: number): CompressionError =>
+  wanted > maxOutput
+    ? new CompressionError("too-large", "lz4: more output than allowed")
+    : corrupt("a block holds more than its frame allows");
+
+/** Repeats `length` bytes from `distance` back, overlapping as LZ77 wants it; answers where they end. */
+export const copyWithin = (output: Uint8Array, to: number, distance: number, length: number): number => {
+  const end = to + length;
+  if (length <= SHORT_COPY) {
+    for (let from = to - distance; to < end; ) output[to++] = output[from++]!;
+    return end;
+  }
+  // Double what can be copied until the rest fits.
+  const from = to - distance;
+  for (let run = distance; to < end; run *= 2) {
+    const count = Math.min(run, end - to);
+    output.copyWithin(to, from, from + count);
+    to += count;
+  }
+  return end;
+};
+
+const HASH_BITS = 14;
+/** Where a hash of four bytes was seen last, plus one. */
+const seen = new Int32Array(1 << HASH_BITS);
+
+/** One frame of independent 64 KiB blocks without checksums, as Kafka's Java clients write it. */
+export const compressLz4 = (input: Uint8Array): Uint8Array => {
+  const blocks = Math.ceil(input.length / WRITTEN_BLOCK);
+  const output = new Uint8Array(7 + input.length + 4 * blocks + 4);
+  writeUint32(output, 0, MAGIC);
+  output[4] = VERSION_1 | INDEPENDENT_BLOCKS;
+  output[5] = BLOCK_64_KIB;
+  output[6] = xxHash32(output, 4, 6) >>> 8;
+  let to = 7;
+  seen.fill(0);
+  for (let start = 0; start < input.length; start += WRITTEN_BLOCK) {
+    const end = Math.min(start + WRITTEN_BLOCK, input.length);
+    const compressedEnd = encodeBlock(input, start, end, output, to + 4, to + 4 + end - start - 1);
+    if (compressedEnd < 0) {
+      writeUint32(output, to, (end - start) | STORED);
+      output.set(input.subarray(start, end), to + 4);
+      to += 4 + end - start;
+    } else {
+      writeUint32(output, to, compressedEnd - to - 4);
+      to = compressedEnd;
+    }
+  }
+  writeUint32(output, to, 0);
+  return output.subarray(0, to + 4);
+};
+
+/** Writes one block at `to`, or answers -1 when it would pass `limit`: then it is not worth it. */
+const encodeBlock = (
+  input: Uint8Array,
+  start: number,
+  end: number,
+  output: Uint8Array,
+  to: number,
+  limit: number,
+): number => {
+  let anchor = start;
+  let at = start;
+  const lastMatch = end - MATCH_LIMIT;
+  const matchEnd = end - LAST_LITERALS;
+  let misses = 0;
+  while (at < lastMatch) {
+    const four = readUint32(input, at);
+    const hash = Math.imul(four, PRIME_1) >>> (32 - HASH_BITS);
+    const candidate = seen[hash]! - 1;
+    seen[hash] = at + 1;
+    if (candidate < start || at - candidate > 0xffff || readUint32(input, candidate) !== four) {
+      at += 1 + (misses++ >>> 6);
+      continue;
+    }
+    misses = 0;
+    let length = MIN_MATCH;
+    while (at + length < matchEnd && input[candidate + length] === input[at + length]) length++;
+    const literals = at - anchor;
+    if (to + literals + 8 + (((literals + length) / 255) | 0) > limit) return -1;
+    to = writeSequence(input, anchor, literals, output, to, length - MIN_MATCH);
+    const distance = at - candidate;
+    output[to++] = distance;
+    output[to++] = distance >>> 8;
+    to = writeLength(output, to, length - MIN_MATCH);
+    at += length;
+    anchor = at;
+  }
+  const literals = end - anchor;
+  if (to + literals + 2 + ((literals / 255) | 0) > limit) return -1;
+  return writeSequence(input, anchor, literals, output, to, 0);
+};
+
+/** A sequence's token and its literals. */
+const writeSequence = (
+  input: Uint8Array,
+  from: number,
+  literals: number,
+  output: Uint8Array,
+  to: number,
+  match: number,
+): number => {
+  output[to++] = (Math.min(literals, 15) << 4) | Math.min(match, 15);
+  to = writeLength(output, to, literals);
+  if (literals > SHORT_COPY) output.set(input.subarray(from, from + literals), to);
+  else for (let index = 0; index < literals; index++) output[to + index] = input[from + index]!;
+  return to + literals;
+};
+
+/** What of a length did not fit into its four bits of the token. */
+const writeLength = (output: Uint8Array, to: number, length: number): number => {
+  if (length < 15) return to;
+  let rest = length - 15;
+  for (; rest >= 255; rest -= 255) output[to++] = 255;
+  output[to++] = rest;
+  return to;
+};
