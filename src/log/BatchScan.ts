@@ -1,0 +1,58 @@
+/**
+ * A log file's batches from one position to another, read in chunks of 1 MiB: what recovery, index rebuilding and
+ * look-up by time share. A batch larger than the chunk gets a chunk of its size; nothing is allocated by a length that
+ * the file does not have.
+ */
+
+import type { DiskFile } from "../platform/Disk.ts";
+import { allocateUninitialised } from "../platform/Memory.ts";
+import { isPending, type MaybePending, type Position } from "../prelude/Types.ts";
+import { batchSize, HEADER_SIZE, LOG_OVERHEAD, MAGIC, magicOf } from "../record/RecordBatch.ts";
+
+const CHUNK = 1024 * 1024;
+
+/** `bytes[at, at + size)` is the whole batch at `position` in the file; false ends the scan before it. */
+export type BatchVisitor = (bytes: Uint8Array, at: number, size: number, position: Position) => boolean;
+
+export interface FileScan {
+  /** Every batch before it was visited. */
+  readonly position: Position;
+  /** `end`: nothing is left; `invalid`: no whole batch of magic 2 begins there; `stopped`: the visitor said false. */
+  readonly stop: "end" | "invalid" | "stopped";
+}
+
+/** Visits the batches of `file` in `[start, end)`. The chunk is reused: views do not outlive the visit. */
+export const scanBatches = async (
+  file: DiskFile,
+  start: Position,
+  end: Position,
+  visit: BatchVisitor,
+): Promise<FileScan> => {
+  let chunk = allocateUninitialised(Math.min(CHUNK, Math.max(0, end - start)));
+  let position = start;
+  while (position < end) {
+    const wanted = Math.min(chunk.length, end - position);
+    const reading: MaybePending<number> = file.read(
+      wanted === chunk.length ? chunk : chunk.subarray(0, wanted),
+      position,
+    );
+    const there = isPending(reading) ? await reading : reading;
+    let at = 0;
+    let size = 0;
+    while (there - at >= HEADER_SIZE) {
+      size = batchSize(chunk, at);
+      if (size < HEADER_SIZE || magicOf(chunk, at) !== MAGIC) return { position: position + at, stop: "invalid" };
+      if (at + size > there) break;
+      if (!visit(chunk, at, size, position + at)) return { position: position + at, stop: "stopped" };
+      at += size;
+    }
+    if (at === 0) {
+      // Not one whole batch in the chunk: a large one, or the end of what is there.
+      if (there >= LOG_OVERHEAD) size = batchSize(chunk, 0);
+      if (there < HEADER_SIZE || position + size > end || size <= chunk.length) return { position, stop: "invalid" };
+      chunk = allocateUninitialised(size);
+    }
+    position += at;
+  }
+  return { position, stop: "end" };
+};

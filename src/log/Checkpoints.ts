@@ -1,0 +1,139 @@
+/**
+ * The small text files of a log directory in Kafka's formats: the offset checkpoints (one file per log directory),
+ * `leader-epoch-checkpoint` and `partition.metadata` (one per partition), `meta.properties` and the clean-shutdown
+ * marker. Encoders and decoders only; written with `Disk.replaceFile`. A decoder answers undefined for anything it does
+ * not understand: every one of these files may be lost.
+ */
+import type { Offset, TopicPartition, Uuid } from "../prelude/Types.ts";
+import type { EpochEntry } from "./LeaderEpochCache.ts";
+
+/** In the log directory: behind what is durable and whole, per partition. */
+export const RECOVERY_POINT_FILE = "recovery-point-offset-checkpoint";
+/** In the log directory: log starts that are above the first segment's base offset. */
+export const LOG_START_OFFSET_FILE = "log-start-offset-checkpoint";
+/** In the log directory: high watermarks. */
+export const HIGH_WATERMARK_FILE = "replication-offset-checkpoint";
+export const LEADER_EPOCH_FILE = "leader-epoch-checkpoint";
+export const PARTITION_METADATA_FILE = "partition.metadata";
+export const META_PROPERTIES_FILE = "meta.properties";
+export const CLEAN_SHUTDOWN_FILE = ".kafka_cleanshutdown";
+export const LOCK_FILE = ".lock";
+
+const VERSION = 0;
+const utf8 = new TextEncoder();
+const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
+const INTEGER = /^-?\d{1,16}$/;
+
+/** `topic-0`, the directory of a partition. */
+export const partitionDirectory = ({ topic, partition }: TopicPartition): string => `${topic}-${partition}`;
+
+/** The partition a directory is named for; undefined for any other directory (`-delete`, `-stray`, `-future` too). */
+export const partitionOfDirectory = (name: string): TopicPartition | undefined => {
+  const match = /^([a-zA-Z0-9._-]{1,249})-(0|[1-9]\d{0,9})$/.exec(name);
+  return match === null ? undefined : { topic: match[1]!, partition: Number(match[2]) };
+};
+
+const encodeLines = (lines: ReadonlyArray<string>): Uint8Array =>
+  utf8.encode(`${[String(VERSION), String(lines.length), ...lines].join("\n")}\n`);
+
+/** The entries' lines; undefined for another version, another count, or a file that does not end with its last line. */
+const decodeLines = (bytes: Uint8Array): string[] | undefined => {
+  const lines = text(bytes).split("\n");
+  if (lines.pop() !== "" || lines.shift() !== String(VERSION)) return undefined;
+  return lines.shift() === String(lines.length) ? lines : undefined;
+};
+
+export interface PartitionOffset extends TopicPartition {
+  readonly offset: Offset;
+}
+
+export const encodeOffsetCheckpoint = (entries: Iterable<PartitionOffset>): Uint8Array =>
+  encodeLines(Array.from(entries, ({ topic, partition, offset }) => `${topic} ${partition} ${offset}`));
+
+export const decodeOffsetCheckpoint = (bytes: Uint8Array): PartitionOffset[] | undefined => {
+  const lines = decodeLines(bytes);
+  if (lines === undefined) return undefined;
+  const entries: PartitionOffset[] = [];
+  for (const line of lines) {
+    const [topic, partition, offset, ...more] = line.split(/\s+/);
+    if (topic === undefined || partition === undefined || offset === undefined || more.length > 0) return undefined;
+    if (!INTEGER.test(partition) || !INTEGER.test(offset)) return undefined;
+    entries.push({ topic, partition: Number(partition), offset: Number(offset) });
+  }
+  return entries;
+};
+
+export const encodeLeaderEpochs = (entries: ReadonlyArray<EpochEntry>): Uint8Array =>
+  encodeLines(entries.map(({ epoch, startOffset }) => `${epoch} ${startOffset}`));
+
+export const decodeLeaderEpochs = (bytes: Uint8Array): EpochEntry[] | undefined => {
+  const lines = decodeLines(bytes);
+  if (lines === undefined) return undefined;
+  const entries: EpochEntry[] = [];
+  for (const line of lines) {
+    const [epoch, startOffset, ...more] = line.split(/\s+/);
+    if (epoch === undefined || startOffset === undefined || more.length > 0) return undefined;
+    if (!INTEGER.test(epoch) || !INTEGER.test(startOffset)) return undefined;
+    const last = entries.at(-1);
+    const entry = { epoch: Number(epoch), startOffset: Number(startOffset) };
+    if (last !== undefined && (entry.epoch <= last.epoch || entry.startOffset <= last.startOffset)) return undefined;
+    entries.push(entry);
+  }
+  return entries;
+};
+
+export const encodePartitionMetadata = (topicId: Uuid): Uint8Array =>
+  utf8.encode(`version: ${VERSION}\ntopic_id: ${topicId}\n`);
+
+export const decodePartitionMetadata = (bytes: Uint8Array): Uuid | undefined =>
+  /^version:\s+\d+\r?\ntopic_id:\s+([A-Za-z0-9_-]{22})\s*$/.exec(text(bytes))?.[1];
+
+/** Who a log directory belongs to (Kafka's `MetaProperties`, version 1). */
+export interface MetaProperties {
+  readonly version: number;
+  readonly clusterId: string;
+  readonly nodeId: number;
+  readonly directoryId: Uuid | undefined;
+}
+
+export const encodeMetaProperties = (properties: MetaProperties): Uint8Array => {
+  const lines = [`cluster.id=${properties.clusterId}`];
+  if (properties.directoryId !== undefined) lines.push(`directory.id=${properties.directoryId}`);
+  lines.push(`node.id=${properties.nodeId}`, `version=${properties.version}`);
+  return utf8.encode(`#\n${lines.join("\n")}\n`);
+};
+
+/** Java's properties as Kafka writes them; `broker.id` is version 0's name of the node id. */
+export const decodeMetaProperties = (bytes: Uint8Array): MetaProperties | undefined => {
+  const values = new Map<string, string>();
+  for (const line of text(bytes).split(/\r?\n/)) {
+    const trimmed = line.trim();
+    if (trimmed === "" || trimmed.startsWith("#") || trimmed.startsWith("!")) continue;
+    const match = /^([^=:\s]+)\s*[=:\s]\s*(.*)$/.exec(trimmed);
+    if (match !== null) values.set(match[1]!, match[2]!.replace(/\\(.)/g, "$1"));
+  }
+  const version = values.get("version") ?? "0";
+  const nodeId = values.get("node.id") ?? values.get("broker.id");
+  const clusterId = values.get("cluster.id");
+  if (nodeId === undefined || clusterId === undefined || !INTEGER.test(nodeId) || !INTEGER.test(version)) {
+    return undefined;
+  }
+  return { version: Number(version), clusterId, nodeId: Number(nodeId), directoryId: values.get("directory.id") };
+};
+
+/** The broker epoch tells the next registration which incarnation stopped in order (KIP-966). */
+export const encodeCleanShutdown = (brokerEpoch: number): Uint8Array =>
+  utf8.encode(JSON.stringify({ version: VERSION, brokerEpoch }));
+
+/** The marker counts by being there; its broker epoch is -1 when it cannot be read. */
+export const decodeCleanShutdown = (bytes: Uint8Array): number => {
+  try {
+    const content: unknown = JSON.parse(text(bytes));
+    if (typeof content === "object" && content !== null && "brokerEpoch" in content) {
+      return typeof content.brokerEpoch === "number" ? content.brokerEpoch : -1;
+    }
+  } catch {
+    // Kafka before 4.0 left it empty.
+  }
+  return -1;
+};

@@ -1,0 +1,402 @@
+/**
+ * Opens a partition directory: finds its segments, recovers what an unclean stop may have left, and folds the state
+ * (Kafka's `LogLoader`, with its holes closed).
+ *
+ * After a clean stop the snapshot at the log's end says everything and no segment is opened. Otherwise batches from the
+ * recovery point on are checked, indexes and aborted transactions are built again, and the state is the newest valid
+ * snapshot at or before the first segment checked, plus the headers behind it.
+ *
+ * What must stay true: nothing below the recovery point is ever cut; a torn tail is cut; a hole of zeros (a lost or
+ * reordered write) is cut there with what follows kept in a side file; anything else is `CorruptLog` and nothing is
+ * touched. What was recovered counts as durable only after the ticket of `log.beginFlush()`.
+ */
+import type { Disk, DiskFile } from "../platform/Disk.ts";
+import { allocateUninitialised } from "../platform/Memory.ts";
+import { isPending, type Offset, type Position } from "../prelude/Types.ts";
+import {
+  baseOffsetOf,
+  batchSize,
+  checkCrc,
+  HEADER_SIZE,
+  LOG_OVERHEAD,
+  lastOffsetOf,
+  MAGIC,
+  magicOf,
+  readBatchInfo,
+} from "../record/RecordBatch.ts";
+import { scanBatches } from "./BatchScan.ts";
+import { CorruptLog } from "./CorruptLog.ts";
+import { LeaderEpochCache } from "./LeaderEpochCache.ts";
+import { LogSegment, segmentName } from "./LogSegment.ts";
+import { decodeSnapshot, type LogSnapshot, placeSnapshot, type SegmentEnd } from "./LogSnapshot.ts";
+import { evolve, LogState, snapshotOf } from "./LogState.ts";
+import { TailBudget } from "./LogTail.ts";
+import { ProducerStateManager } from "./ProducerStateManager.ts";
+import { type LogConfig, UnifiedLog } from "./UnifiedLog.ts";
+
+export interface LoadOptions {
+  /** The directory's clean-shutdown marker was there. */
+  readonly clean: boolean;
+  /** Everything below is durable and whole; 0 when the checkpoint is lost. */
+  readonly recoveryPoint: Offset;
+  /** From its checkpoint; 0 when that is lost. */
+  readonly logStartOffset: Offset;
+  /** Cut every batch at or above it (a batch boundary): truncation, and opening after a failed write. */
+  readonly endOffset?: Offset;
+  /** The memory tails share. */
+  readonly budget?: TailBudget;
+}
+
+export interface LoadedLog {
+  readonly log: UnifiedLog;
+  readonly state: LogState;
+  /** What was cut and why, one line each, for the operator. */
+  readonly repairs: ReadonlyArray<string>;
+}
+
+const LOG_NAME = /^\d{20}\.log$/;
+const SNAPSHOT_NAME = /^\d{20}\.snapshot$/;
+/** Left by a deletion, a clean-up or a replacement that a crash interrupted. */
+const LEFTOVER_NAME = /\.(deleted|cleaned|tmp)$/;
+/** A page the disk lost reads as zeros in multiples of this. */
+const SECTOR = 512;
+const CHUNK = 1024 * 1024;
+
+/** Opens the log; creates nothing before the first write. Rejects with `CorruptLog` or `DiskError`. */
+export const loadLog = (disk: Disk, directory: string, config: LogConfig, options: LoadOptions): Promise<LoadedLog> =>
+  new Loader(disk, directory, config, options).load();
+
+/**
+ * Opens a log again after a failed write or a defect: cut to what was written whole (or to `endOffset`, where that is
+ * lower), its state folded anew. Readers of the old one finish on their descriptors.
+ */
+export const reload = (
+  disk: Disk,
+  log: UnifiedLog,
+  options: { readonly logStartOffset: Offset; readonly endOffset?: Offset; readonly budget?: TailBudget },
+): Promise<LoadedLog> => {
+  const endOffset = Math.min(log.logEndOffset, options.endOffset ?? log.logEndOffset);
+  const recoveryPoint = Math.min(log.flushedOffset, endOffset);
+  log.close();
+  return loadLog(disk, log.directory, log.config, { ...options, clean: false, recoveryPoint, endOffset });
+};
+
+class Loader {
+  private readonly repairs: string[] = [];
+  private readonly snapshots: Offset[] = [];
+  private readonly bases: Offset[] = [];
+
+  constructor(
+    private readonly disk: Disk,
+    private readonly directory: string,
+    private readonly config: LogConfig,
+    private readonly options: LoadOptions,
+  ) {
+    for (const name of disk.list(directory)) {
+      if (LOG_NAME.test(name)) this.bases.push(Number(name.slice(0, 20)));
+      else if (SNAPSHOT_NAME.test(name)) this.snapshots.push(Number(name.slice(0, 20)));
+      else if (LEFTOVER_NAME.test(name)) disk.remove(`${directory}/${name}`);
+    }
+  }
+
+  async load(): Promise<LoadedLog> {
+    return this.fromCleanStop() ?? (await this.recover());
+  }
+
+  private path(offset: Offset, suffix: string): string {
+    return `${this.directory}/${segmentName(offset)}${suffix}`;
+  }
+
+  private readSnapshot(offset: Offset): LogSnapshot | undefined {
+    const bytes = this.disk.readFile(this.path(offset, ".snapshot"));
+    const snapshot = bytes === undefined ? undefined : decodeSnapshot(bytes);
+    return snapshot?.addition !== undefined && snapshot.addition.offset !== offset ? undefined : snapshot;
+  }
+
+  private segment(index: number): LogSegment {
+    const base = this.bases[index]!;
+    const next = this.bases[index + 1];
+    const describe = (): SegmentEnd | undefined =>
+      next === undefined ? undefined : this.readSnapshot(next)?.addition?.end;
+    const segment = new LogSegment(this.disk, this.directory, base, describe);
+    segment.indexIntervalBytes = this.config.indexIntervalBytes;
+    return segment;
+  }
+
+  private finish(
+    segments: LogSegment[],
+    state: LogState,
+    flushedOffset: Offset,
+    recovered: ReadonlyArray<LogSegment>,
+  ): LoadedLog {
+    const { config, disk, directory, repairs } = this;
+    state.logStartOffset = Math.max(this.options.logStartOffset, segments[0]!.baseOffset);
+    state.leaderEpochs.truncateFromStart(state.logStartOffset);
+    const budget = this.options.budget ?? new TailBudget();
+    const log = new UnifiedLog(disk, directory, config, segments, state.logEndOffset, flushedOffset, budget, recovered);
+    return { log, state, repairs };
+  }
+
+  /** The snapshot at the log's end names the active segment and its size: when they agree nothing else is read. */
+  private fromCleanStop(): LoadedLog | undefined {
+    const { clean, endOffset } = this.options;
+    const offset = this.snapshots.at(-1);
+    if (!clean || endOffset !== undefined || offset === undefined || this.bases.length === 0) return undefined;
+    const snapshot = this.readSnapshot(offset);
+    const end = snapshot?.addition?.end;
+    if (snapshot === undefined || end === undefined || end.baseOffset !== this.bases.at(-1)) return undefined;
+    if (this.disk.fileSize(this.path(end.baseOffset, ".log")) !== end.size) return undefined;
+    const segments = this.bases.map((_, index) => this.segment(index));
+    segments.at(-1)!.adopt(end, true);
+    return this.finish(segments, stateOf(snapshot, offset), offset, []);
+  }
+
+  // — recovery
+
+  private async recover(): Promise<LoadedLog> {
+    const { recoveryPoint, endOffset = Number.POSITIVE_INFINITY } = this.options;
+    this.dropFrom(
+      this.bases.findIndex((base) => base >= endOffset),
+      false,
+    );
+    if (this.bases.length === 0) return this.empty();
+    let first = this.bases.length - 1;
+    while (first > 0 && this.bases[first]! > recoveryPoint) first--;
+    const state = await this.stateAt(first);
+    const segments = this.bases.slice(0, first).map((_, index) => this.segment(index));
+    const recovered: LogSegment[] = [];
+    for (let index = first; index < this.bases.length; index++) {
+      const segment = this.segment(index);
+      const outcome = await this.recoverSegment(segment, index, state);
+      segments.push(segment);
+      recovered.push(segment);
+      if (outcome !== "whole") {
+        this.dropFrom(index + 1, outcome === "damaged");
+        break;
+      }
+      if (index < this.bases.length - 1) this.sealRecovered(segment, state);
+    }
+    if (state.logEndOffset < Math.min(recoveryPoint, endOffset)) {
+      throw new CorruptLog(
+        this.directory,
+        -1,
+        `the log ends at ${state.logEndOffset}, but is durable up to ${recoveryPoint}`,
+      );
+    }
+    segments.at(-1)!.writeIndexes(true);
+    for (const offset of this.snapshots) {
+      if (offset > state.logEndOffset) this.disk.remove(this.path(offset, ".snapshot"));
+    }
+    return this.finish(segments, state, Math.min(recoveryPoint, state.logEndOffset), recovered);
+  }
+
+  /** No segment is there: a new log, or one whose last record went by retention and whose producers live on. */
+  private empty(): LoadedLog {
+    const { logStartOffset, endOffset, recoveryPoint } = this.options;
+    let state = new LogState(endOffset === undefined ? logStartOffset : Math.min(endOffset, logStartOffset));
+    for (const offset of [...this.snapshots].reverse()) {
+      if (offset < logStartOffset || (endOffset !== undefined && offset > endOffset)) continue;
+      const snapshot = this.readSnapshot(offset);
+      if (snapshot?.addition === undefined) continue;
+      state = stateOf(snapshot, offset);
+      break;
+    }
+    if (endOffset === undefined && state.logEndOffset < recoveryPoint) {
+      throw new CorruptLog(this.directory, -1, `no segment is there, but the log is durable up to ${recoveryPoint}`);
+    }
+    const segment = new LogSegment(this.disk, this.directory, state.logEndOffset);
+    segment.begin();
+    return this.finish([segment], state, state.logEndOffset, []);
+  }
+
+  /** Removes segments that were asked to be cut; keeps them aside when a hole before them is the reason. */
+  private dropFrom(index: number, keep: boolean): void {
+    if (index < 0 || index >= this.bases.length) return;
+    for (const base of this.bases.splice(index)) {
+      for (const suffix of [".index", ".timeindex", ".txnindex"]) this.disk.remove(this.path(base, suffix));
+      if (keep) this.disk.rename(this.path(base, ".log"), this.path(base, ".log.cut"));
+      else this.disk.remove(this.path(base, ".log"));
+    }
+  }
+
+  /** The state at the beginning of segment `index`. */
+  private async stateAt(index: number): Promise<LogState> {
+    const target = this.bases[index]!;
+    for (const offset of [...this.snapshots].reverse()) {
+      if (offset > target) continue;
+      const snapshot = this.readSnapshot(offset);
+      if (snapshot?.addition === undefined) continue;
+      const state = stateOf(snapshot, offset);
+      let from = index;
+      while (from > 0 && this.bases[from]! > offset) from--;
+      await this.replay(state, from, index);
+      return state;
+    }
+    const state = new LogState(this.bases[0]!);
+    await this.replay(state, 0, index);
+    return state;
+  }
+
+  /** Folds the headers of segments `[from, to)` from the state's end on. They are below the recovery point. */
+  private async replay(state: LogState, from: number, to: number): Promise<void> {
+    for (let index = from; index < to; index++) {
+      const path = this.path(this.bases[index]!, ".log");
+      const file = this.disk.open(path, "read");
+      try {
+        const scan = await scanBatches(file, 0, file.size(), (bytes, at) => {
+          if (baseOffsetOf(bytes, at) >= state.logEndOffset) evolve(state, readBatchInfo(bytes, at));
+          return true;
+        });
+        if (scan.stop !== "end") throw new CorruptLog(path, scan.position, "no batch where one must begin");
+      } finally {
+        file.close();
+      }
+    }
+  }
+
+  /** Checks and folds one segment. Unless it was whole nothing behind it belongs to the log any more. */
+  private async recoverSegment(
+    segment: LogSegment,
+    index: number,
+    state: LogState,
+  ): Promise<"whole" | "cut" | "damaged"> {
+    const { recoveryPoint, endOffset = Number.POSITIVE_INFINITY } = this.options;
+    segment.beginRecovery();
+    const { file } = segment;
+    const size = file.size();
+    let wanted = true;
+    const scan = await scanBatches(file, 0, size, (bytes, at, _, position) => {
+      const base = baseOffsetOf(bytes, at);
+      const last = lastOffsetOf(bytes, at);
+      if (base >= endOffset) {
+        wanted = false;
+        return false;
+      }
+      if (base < Math.max(state.logEndOffset, segment.baseOffset) || last < base) return false;
+      if (last >= recoveryPoint && !checkCrc(bytes, at)) return false;
+      const info = readBatchInfo(bytes, at);
+      const ended = evolve(state, info);
+      segment.recovered(info, position);
+      if (ended?.aborted) segment.appendAborted(ended);
+      return true;
+    });
+    if (scan.stop === "end") return "whole";
+    if (wanted) await this.judge(segment, index, file, scan.position, size, state);
+    file.truncate(scan.position);
+    return wanted ? "damaged" : "cut";
+  }
+
+  /** Damage at `position`: returns when it may be cut there, throws when it may not. */
+  private async judge(
+    segment: LogSegment,
+    index: number,
+    file: DiskFile,
+    position: Position,
+    size: number,
+    state: LogState,
+  ): Promise<void> {
+    const path = segment.path(".log");
+    const where = `${path} at ${position} (offset ${state.logEndOffset})`;
+    if (state.logEndOffset < Math.min(this.options.recoveryPoint, this.options.endOffset ?? Number.POSITIVE_INFINITY)) {
+      throw new CorruptLog(path, position, `damage below the recovery point ${this.options.recoveryPoint}`);
+    }
+    const laterSegments = this.bases
+      .slice(index + 1)
+      .some((base) => (this.disk.fileSize(this.path(base, ".log")) ?? 0) > 0);
+    const follows = laterSegments || (await batchFollows(file, position, size, state.logEndOffset));
+    if (!follows) {
+      this.repairs.push(`${where}: torn tail of ${size - position} bytes cut`);
+      return;
+    }
+    if (!(await readsAsZeros(file, position, size))) {
+      throw new CorruptLog(path, position, "damage with valid batches behind it");
+    }
+    const aside = `${path}.cut-${position}`;
+    await this.copy(file, position, size, aside);
+    this.repairs.push(`${where}: a lost write reads as zeros; ${size - position} bytes cut and kept in ${aside}`);
+  }
+
+  private async copy(file: DiskFile, start: Position, end: Position, path: string): Promise<void> {
+    const target = this.disk.open(path, "write");
+    try {
+      const chunk = new Uint8Array(CHUNK);
+      for (let position = start; position < end; ) {
+        const there = await file.read(chunk.subarray(0, Math.min(CHUNK, end - position)), position);
+        if (there === 0) break;
+        for (let done = 0; done < there; ) {
+          done += await target.write([chunk.subarray(done, there)], position - start + done);
+        }
+        position += there;
+      }
+      await target.flush();
+    } finally {
+      target.close();
+    }
+  }
+
+  /** A recovered segment that is not the last: sealed, with the snapshot behind it written anew. */
+  private sealRecovered(segment: LogSegment, state: LogState): void {
+    const snapshot = snapshotOf(state);
+    placeSnapshot(snapshot, segment.seal());
+    this.disk.replaceFile(this.path(state.logEndOffset, ".snapshot"), snapshot);
+  }
+}
+
+const stateOf = (snapshot: LogSnapshot, offset: Offset): LogState =>
+  new LogState(
+    0,
+    offset,
+    ProducerStateManager.of(snapshot.producers),
+    LeaderEpochCache.of(snapshot.addition?.epochs ?? []),
+  );
+
+/**
+ * Whether a whole batch with a right CRC begins anywhere behind `position`, at any byte, whatever lies before it. Base
+ * offsets below the log's end are ghosts of an earlier truncation and do not count.
+ */
+const batchFollows = async (file: DiskFile, position: Position, size: number, endOffset: Offset): Promise<boolean> => {
+  const chunk = allocateUninitialised(Math.min(CHUNK, Math.max(0, size - position)));
+  for (let start = position + 1; start + HEADER_SIZE <= size; ) {
+    const reading = file.read(chunk.subarray(0, Math.min(chunk.length, size - start)), start);
+    const there = isPending(reading) ? await reading : reading;
+    if (there < HEADER_SIZE) return false;
+    const last = there - HEADER_SIZE;
+    for (let at = 0; at <= last; at++) {
+      if (chunk[at + 16] !== MAGIC || chunk[at] !== 0) continue;
+      const batch = batchSize(chunk, at);
+      if (batch < HEADER_SIZE || start + at + batch > size || baseOffsetOf(chunk, at) < endOffset) continue;
+      if (at + batch <= there) {
+        if (checkCrc(chunk.subarray(0, at + batch), at)) return true;
+        continue;
+      }
+      const whole = allocateUninitialised(batch);
+      const more = file.read(whole, start + at);
+      if ((isPending(more) ? await more : more) === batch && checkCrc(whole, 0)) return true;
+    }
+    start += last + 1;
+  }
+  return false;
+};
+
+/** Whether the batch at `position` has a sector, or the rest of one, that reads as zeros: bytes the disk never got. */
+const readsAsZeros = async (file: DiskFile, position: Position, size: number): Promise<boolean> => {
+  const header = new Uint8Array(HEADER_SIZE);
+  const got = await file.read(header, position);
+  let end = Math.min(size, position + SECTOR);
+  if (got >= LOG_OVERHEAD) {
+    const batch = batchSize(header, 0);
+    if (batch >= HEADER_SIZE && position + batch <= size && (got <= 16 || magicOf(header, 0) === MAGIC)) {
+      end = position + batch;
+    }
+  }
+  // Also when only its header's end was lost, the sector that lacks it is looked at whole.
+  end = Math.min(size, Math.ceil(end / SECTOR) * SECTOR);
+  const chunk = new Uint8Array(SECTOR);
+  for (let start = position; start < end; ) {
+    const sectorEnd = Math.min(size, (Math.floor(start / SECTOR) + 1) * SECTOR);
+    const view = chunk.subarray(0, sectorEnd - start);
+    if ((await file.read(view, start)) === view.length && view.every((byte) => byte === 0)) return true;
+    start = sectorEnd;
+  }
+  return false;
+};
