@@ -1,0 +1,354 @@
+/** The disk model's laws: what a power cut may and may not do. */
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { SeededRandom } from "../../actors/simulation/SeededRandom.ts";
+import { type DiskFault, POWER_CUTS, type PowerCut, SimulatedDisk } from "../../actors/simulation/SimulatedDisk.ts";
+import { Simulation } from "../../actors/simulation/Simulation.ts";
+import { DiskError } from "../../src/platform/Disk.ts";
+
+const text = (bytes: Uint8Array | undefined): string | undefined =>
+  bytes === undefined ? undefined : Buffer.from(bytes).toString("latin1");
+const bytes = (content: string): Uint8Array => Buffer.from(content, "latin1");
+
+/** A disk whose operations answer at once, seen by a process that lives. */
+const instant = (options: { pageBytes?: number; capacityBytes?: number } = {}) => {
+  const platter = new SimulatedDisk({ random: new SeededRandom(1), pendingChance: 0, pageBytes: 1, ...options });
+  const owner = { name: "p", alive: true };
+  const disk = platter.attach({ owner, after: (_, task) => task(), wall: () => 1000, trace() {} });
+  disk.makeDirectory("/d");
+  platter.settle();
+  return { platter, disk, owner };
+};
+
+/** What is at a path after every kind of power cut, over many draws. */
+const after = (
+  platter: SimulatedDisk,
+  path: string,
+  cuts: ReadonlyArray<PowerCut> = POWER_CUTS,
+): Set<string | undefined> => {
+  const found = new Set<string | undefined>();
+  for (const cut of cuts) {
+    for (let seed = 0; seed < 40; seed++) {
+      found.add(
+        text(
+          platter
+            .image(cut, new SeededRandom(`${cut} ${seed}`))
+            .files()
+            .get(path),
+        ),
+      );
+    }
+  }
+  return found;
+};
+
+const codeOf = (run: () => unknown): string => {
+  try {
+    run();
+  } catch (error) {
+    if (error instanceof DiskError) return error.code;
+    throw error;
+  }
+  return "none";
+};
+
+describe("SimulatedDisk", () => {
+  test("what was flushed, with its name flushed, survives every power cut", () => {
+    const { platter, disk } = instant();
+    const file = disk.open("/d/a", "write");
+    file.write([bytes("hello"), bytes(" world")], 0);
+    file.flush();
+    disk.flushDirectory("/d");
+    expect([...after(platter, "/d/a")]).toEqual(["hello world"]);
+  });
+
+  test("without a flush of the directory the file itself may be missing", () => {
+    const { platter, disk } = instant();
+    const file = disk.open("/d/a", "write");
+    file.write([bytes("hello")], 0);
+    file.flush();
+    expect(after(platter, "/d/a")).toEqual(new Set([undefined, "hello"]));
+    expect([...after(platter, "/d/a", ["lost"])]).toEqual([undefined]);
+    expect([...after(platter, "/d/a", ["kept"])]).toEqual(["hello"]);
+  });
+
+  test("unflushed bytes: lost, kept, torn at any byte, or reordered with zeros in the gaps", () => {
+    const { platter, disk } = instant();
+    const file = disk.open("/d/a", "write");
+    disk.flushDirectory("/d");
+    file.write([bytes("AB")], 0);
+    file.flush();
+    file.write([bytes("CD")], 2);
+    file.write([bytes("EF")], 4);
+    expect([...after(platter, "/d/a", ["lost"])]).toEqual(["AB"]);
+    expect([...after(platter, "/d/a", ["kept"])]).toEqual(["ABCDEF"]);
+    expect(after(platter, "/d/a", ["torn"])).toEqual(new Set(["AB", "ABC", "ABCD", "ABCDE", "ABCDEF"]));
+    const reordered = after(platter, "/d/a", ["reordered"]);
+    expect(reordered.has("AB\0\0EF")).toBe(true);
+    for (const content of reordered) expect(content).toMatch(/^AB(|[C\0](|[D\0](|[E\0](|[F\0]))))$/);
+    // The disk itself was only looked at.
+    expect(text(disk.readFile("/d/a"))).toBe("ABCDEF");
+  });
+
+  test("a flush covers what was written before it began, not what came during it", () => {
+    new Simulation({ seed: 5 }).run(async (world) => {
+      const platter = world.makeDisk("d", { pendingChance: 0, pageBytes: 1 });
+      const process = world.process("p", { disk: platter });
+      process.disk.makeDirectory("/d");
+      const file = process.disk.open("/d/a", "write");
+      platter.settle();
+      file.write([bytes("AB")], 0);
+      platter.beforeOperation = ({ kind }) => (kind === "flush" ? { delayMs: 10 } : undefined);
+      const flushed = file.flush();
+      expect(flushed).toBeInstanceOf(Promise);
+      file.write([bytes("CD")], 2);
+      file.write([bytes("x")], 0);
+      expect([...after(platter, "/d/a", ["lost"])]).toEqual([""]);
+      await flushed;
+      expect([...after(platter, "/d/a", ["lost"])]).toEqual(["AB"]);
+      expect([...after(platter, "/d/a", ["kept"])]).toEqual(["xBCD"]);
+    });
+  });
+
+  test("after a failed flush its bytes read back, no later flush saves them, a power cut loses them", () => {
+    const { platter, disk } = instant();
+    const file = disk.open("/d/a", "write");
+    disk.flushDirectory("/d");
+    file.write([bytes("AB")], 0);
+    file.flush();
+    file.write([bytes("CD")], 2);
+    platter.beforeOperation = ({ kind }) => (kind === "flush" ? { error: "EIO" } : undefined);
+    expect(codeOf(() => file.flush())).toBe("EIO");
+    platter.beforeOperation = undefined;
+    expect(text(disk.readFile("/d/a"))).toBe("ABCD");
+    file.flush();
+    file.write([bytes("EF")], 4);
+    file.flush();
+    expect(text(disk.readFile("/d/a"))).toBe("ABCDEF");
+    expect([...after(platter, "/d/a")]).toEqual(["AB\0\0EF"]);
+    // Writing them again does.
+    file.write([bytes("CD")], 2);
+    file.flush();
+    expect([...after(platter, "/d/a")]).toEqual(["ABCDEF"]);
+  });
+
+  test("a flush that waits for a failing one fails too", () => {
+    new Simulation({ seed: 6 }).run(async (world) => {
+      const platter = world.makeDisk("d", { pendingChance: 0 });
+      const process = world.process("p", { disk: platter });
+      process.disk.makeDirectory("/d");
+      const file = process.disk.open("/d/a", "write");
+      file.write([bytes("AB")], 0);
+      let flushes = 0;
+      platter.beforeOperation = ({ kind }): DiskFault | undefined =>
+        kind !== "flush" ? undefined : flushes++ === 0 ? { error: "EIO" } : { delayMs: 1 };
+      const slow = { delayMs: 5, error: "EIO" } satisfies DiskFault;
+      platter.beforeOperation = ({ kind }) => (kind === "flush" && flushes++ === 0 ? slow : undefined);
+      const first = file.flush();
+      const second = file.flush();
+      const outcomes = await Promise.allSettled([first, second]);
+      expect(outcomes.map((outcome) => outcome.status)).toEqual(["rejected", "rejected"]);
+      await file.flush();
+    });
+  });
+
+  test("replaceFile: the old or the new content whole, at every operation and in every power cut", () => {
+    const { platter, disk } = instant();
+    disk.replaceFile("/d/c", bytes("old"));
+    expect([...after(platter, "/d/c")]).toEqual(["old"]);
+    const seen = new Set<string | undefined>();
+    let operations = 0;
+    platter.beforeOperation = () => {
+      operations += 1;
+      for (const content of after(platter, "/d/c")) seen.add(content);
+      return undefined;
+    };
+    disk.replaceFile("/d/c", bytes("newer"));
+    expect(operations).toBe(5);
+    expect(seen).toEqual(new Set(["old", "newer"]));
+    platter.beforeOperation = undefined;
+    expect([...after(platter, "/d/c")]).toEqual(["newer"]);
+  });
+
+  test("a rename is lost or done, never half, and durable after the directory's flush", () => {
+    const { platter, disk } = instant();
+    disk.replaceFile("/d/from", bytes("x"));
+    disk.rename("/d/from", "/d/to");
+    const names = new Set<string>();
+    for (let seed = 0; seed < 40; seed++) {
+      names.add([...platter.image("mixed", new SeededRandom(seed)).files().keys()].join());
+    }
+    expect(names).toEqual(new Set(["/d/from", "/d/to"]));
+    disk.flushDirectory("/d");
+    expect([...after(platter, "/d/from")]).toEqual([undefined]);
+    expect([...after(platter, "/d/to")]).toEqual(["x"]);
+  });
+
+  test("a removed directory comes back until its parent is flushed", () => {
+    const { platter, disk } = instant();
+    disk.makeDirectory("/d/topic-0");
+    disk.replaceFile("/d/topic-0/log", bytes("x"));
+    disk.flushDirectory("/d");
+    disk.removeDirectory("/d/topic-0");
+    expect(disk.exists("/d/topic-0")).toBe(false);
+    expect(after(platter, "/d/topic-0/log")).toEqual(new Set(["x", undefined]));
+    disk.flushDirectory("/d");
+    expect([...after(platter, "/d/topic-0/log")]).toEqual([undefined]);
+  });
+
+  test("flushFileSystem makes names and bytes durable", () => {
+    const { platter, disk } = instant();
+    disk.makeDirectory("/d/e");
+    disk.open("/d/e/f", "write").write([bytes("deep")], 0);
+    disk.flushFileSystem?.("/d");
+    expect([...after(platter, "/d/e/f")]).toEqual(["deep"]);
+  });
+
+  test("kill -9 keeps everything readable, and readable is still not durable", () => {
+    new Simulation({ seed: 2 }).run(async (world) => {
+      const platter = world.makeDisk("d", { pendingChance: 0 });
+      const first = world.process("first", { disk: platter });
+      first.disk.makeDirectory("/d");
+      platter.settle();
+      const file = first.disk.open("/d/a", "write");
+      file.write([bytes("AB")], 0);
+      platter.beforeOperation = ({ kind }) => (kind === "flush" ? { hang: true } : undefined);
+      const release = first.disk.lock("/d/.lock");
+      expect(release).toBeDefined();
+      void file.flush();
+      first.kill();
+      platter.beforeOperation = undefined;
+      const second = world.process("second", { disk: platter });
+      expect(text(second.disk.readFile("/d/a"))).toBe("AB");
+      expect([...after(platter, "/d/a", ["lost"])]).toEqual([undefined]);
+      expect(second.disk.lock("/d/.lock")).toBeDefined();
+      expect(second.disk.lock("/d/.lock")).toBeUndefined();
+      const again = second.disk.open("/d/a", "write");
+      await again.flush();
+      await second.disk.flushDirectory("/d");
+      expect([...after(platter, "/d/a")]).toEqual(["AB"]);
+    });
+  });
+
+  test("a power cut in the middle of a run: the process is deaf, the next one finds the image", () => {
+    new Simulation({ seed: 9 }).run(async (world) => {
+      const platter = world.makeDisk("d", { pendingChance: 1 });
+      const first = world.process("first", { disk: platter });
+      first.disk.makeDirectory("/d");
+      const file = first.disk.open("/d/a", "write");
+      platter.settle();
+      await file.write([bytes("AB")], 0);
+      await file.flush();
+      let answered = false;
+      void Promise.resolve(file.write([bytes("CD")], 2)).then(() => {
+        answered = true;
+      });
+      first.powerCut("lost");
+      const second = world.process("second", { disk: platter });
+      await new Promise<void>((resolve) => second.clock.after(100, resolve));
+      expect(answered).toBe(false);
+      expect(text(second.disk.readFile("/d/a"))).toBe("AB");
+    });
+  });
+
+  test("any operation can be made to fail; a short write and a full disk say how much was taken", () => {
+    const { platter, disk } = instant({ capacityBytes: 8 });
+    const file = disk.open("/d/a", "write");
+    const faults: Array<readonly [string, () => unknown]> = [
+      ["write", () => file.write([bytes("x")], 0)],
+      ["flush", () => file.flush()],
+      ["truncate", () => file.truncate(0)],
+      ["read", () => file.read(new Uint8Array(1), 0)],
+      ["create", () => disk.open("/d/b", "write")],
+      ["rename", () => disk.rename("/d/a", "/d/b")],
+      ["remove", () => disk.remove("/d/a")],
+      ["makeDirectory", () => disk.makeDirectory("/d/e")],
+      ["flushDirectory", () => disk.flushDirectory("/d")],
+      ["flushFileSystem", () => disk.flushFileSystem?.("/d")],
+    ];
+    for (const [kind, run] of faults) {
+      platter.beforeOperation = (operation) => (operation.kind === kind ? { error: "EIO" } : undefined);
+      expect(codeOf(run), kind).toBe("EIO");
+    }
+    expect([disk.list("/d"), file.size()]).toEqual([["a"], 0]);
+    platter.beforeOperation = () => ({ short: 3 });
+    expect(file.write([bytes("12345")], 0)).toBe(3);
+    platter.beforeOperation = undefined;
+    expect(file.write([bytes("abcdefgh")], 3)).toBe(5);
+    expect(disk.freeBytes("/d")).toBe(0);
+    expect(codeOf(() => file.write([bytes("i")], 8))).toBe("ENOSPC");
+    expect(file.write([bytes("I")], 7)).toBe(1);
+    expect(text(disk.readFile("/d/a"))).toBe("123abcdI");
+  });
+
+  test("a file used after close, and a chunk changed while the disk owns it, are told", async () => {
+    const { disk } = instant();
+    const file = disk.open("/d/a", "write");
+    file.close();
+    expect(() => file.write([bytes("x")], 0)).toThrow("after it was closed");
+    const run = (): void =>
+      new Simulation({ seed: 1 }).run(async (world) => {
+        const process = world.process("p", { disk: world.makeDisk("d", { pendingChance: 1 }) });
+        process.disk.makeDirectory("/d");
+        const chunk = bytes("hello");
+        const written = process.disk.open("/d/a", "write").write([chunk], 0);
+        chunk[0] = 0;
+        await written;
+      });
+    expect(run).toThrow("was changed while it belonged to the disk");
+  });
+
+  test("property: flushed bytes always survive, nothing that was never written appears, sizes stay in bounds", () => {
+    const step = fc.oneof(
+      {
+        weight: 5,
+        arbitrary: fc.record({ kind: fc.constant("append" as const), length: fc.integer({ min: 1, max: 40 }) }),
+      },
+      { weight: 3, arbitrary: fc.record({ kind: fc.constant("flush" as const) }) },
+      { weight: 1, arbitrary: fc.record({ kind: fc.constant("cut" as const), back: fc.integer({ min: 0, max: 30 }) }) },
+    );
+    fc.assert(
+      fc.property(
+        fc.array(step, { maxLength: 25 }),
+        fc.constantFrom(...POWER_CUTS),
+        fc.constantFrom(1, 8, 512),
+        fc.nat(),
+        (steps, cut, pageBytes, seed) => {
+          const { platter, disk } = instant({ pageBytes });
+          const file = disk.open("/d/a", "write");
+          disk.flushDirectory("/d");
+          let content = "";
+          let durable = "";
+          let lowest = 0;
+          let highest = 0;
+          let next = 1;
+          for (const action of steps) {
+            if (action.kind === "append") {
+              const chunk = String.fromCharCode(1 + (next++ % 250)).repeat(action.length);
+              file.write([bytes(chunk)], content.length);
+              content += chunk;
+            } else if (action.kind === "flush") {
+              file.flush();
+              durable = content;
+              lowest = content.length;
+              highest = content.length;
+            } else {
+              content = content.slice(0, Math.max(0, content.length - action.back));
+              file.truncate(content.length);
+              lowest = Math.min(lowest, content.length);
+            }
+            highest = Math.max(highest, content.length);
+          }
+          const found = text(platter.image(cut, new SeededRandom(seed)).files().get("/d/a"));
+          if (found === undefined) throw new Error("the flushed name is gone");
+          // Below every truncation since the last flush, the flushed bytes are there.
+          expect(found.slice(0, lowest)).toBe(durable.slice(0, lowest));
+          expect(found.length).toBeLessThanOrEqual(highest);
+          if (cut === "kept") expect(found).toBe(content);
+          if (cut === "lost") expect(found).toBe(durable);
+        },
+      ),
+      { numRuns: 300 },
+    );
+  });
+});
