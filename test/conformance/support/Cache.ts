@@ -1,0 +1,126 @@
+/**
+ * What the conformance tests and the benchmark fetch: Kafka's jars from Maven Central, JavaScript clients and a Node they can run
+ * on from npm, kcat from Debian. Everything pinned, everything outside the repository (ODRADEK_CACHE, else the user's cache
+ * directory), each fetched once and put in place by a rename, so that an interrupted fetch is never taken for a whole one.
+ */
+import { existsSync } from "node:fs";
+import { cp, mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { run } from "./Process.ts";
+
+export const KAFKA_VERSION = "4.3.1";
+const LOG4J_VERSION = "2.25.3";
+const NODE_VERSION = "22.23.3";
+
+export const cacheDirectory =
+  process.env.ODRADEK_CACHE ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "odradek-conformance");
+
+const once = async (name: string, fill: (directory: string) => Promise<void>): Promise<string> => {
+  const whole = join(cacheDirectory, name);
+  if (existsSync(whole)) return whole;
+  const partial = `${whole}.partial-${process.pid}`;
+  await rm(partial, { recursive: true, force: true });
+  await mkdir(partial, { recursive: true });
+  await fill(partial);
+  if (!existsSync(whole)) await rename(partial, whole);
+  return whole;
+};
+
+const dependency = (group: string, artifact: string, version: string): string =>
+  `<dependency><groupId>${group}</groupId><artifactId>${artifact}</artifactId><version>${version}</version></dependency>`;
+
+/** Directory with Kafka's broker, clients and tools, every dependency beside them. Needs `mvn` (apt: maven). */
+export const kafkaLibs = (): Promise<string> =>
+  once(`kafka-${KAFKA_VERSION}`, async (directory) => {
+    const kafka = ["kafka_2.13", "kafka-tools", "kafka-shell", "kafka-streams"];
+    const logging = ["log4j-slf4j-impl", "log4j-core"];
+    await writeFile(
+      join(directory, "pom.xml"),
+      `<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
+<groupId>odradek</groupId><artifactId>conformance</artifactId><version>1</version><dependencies>
+${kafka.map((name) => dependency("org.apache.kafka", name, KAFKA_VERSION)).join("\n")}
+${logging.map((name) => dependency("org.apache.logging.log4j", name, LOG4J_VERSION)).join("\n")}
+</dependencies></project>
+`,
+    );
+    await writeFile(
+      join(directory, "log4j2.yaml"),
+      `Configuration:
+  Appenders: { Console: { name: E, target: SYSTEM_ERR, PatternLayout: { pattern: "[%d] %p %m (%c)%n" } } }
+  Loggers: { Root: { level: WARN, AppenderRef: [ { ref: E } ] } }
+`,
+    );
+    await run("mvn", ["-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory=libs"], {
+      cwd: directory,
+      timeoutMs: 600_000,
+    });
+  });
+
+/** Arguments of `java` before the class name: heap, logging, class path. */
+export const javaArguments = (kafka: string, heap = "-Xmx512m"): string[] => [
+  heap,
+  "-XX:+UseSerialGC",
+  "-XX:TieredStopAtLevel=1",
+  `-Dlog4j2.configurationFile=${join(kafka, "log4j2.yaml")}`,
+  "-cp",
+  join(kafka, "libs", "*"),
+];
+
+const clientsSource = join(import.meta.dir, "..", "clients");
+
+/** Directory with the JavaScript clients installed and this repository's client programs copied beside them. */
+export const javaScriptClients = async (): Promise<string> => {
+  const manifest = await Bun.file(join(clientsSource, "package.json")).text();
+  const key = Bun.hash(manifest).toString(16);
+  const directory = await once(`clients-${key}`, async (partial) => {
+    await writeFile(join(partial, "package.json"), manifest);
+    await run(
+      "npm",
+      ["install", "--ignore-scripts", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error"],
+      {
+        cwd: partial,
+        timeoutMs: 300_000,
+      },
+    );
+  });
+  for (const name of await readdir(clientsSource)) {
+    if (name.endsWith(".mjs")) await cp(join(clientsSource, name), join(directory, name));
+  }
+  return directory;
+};
+
+/** A Node.js 22, because `@platformatic/kafka` refuses older ones and Debian has nothing newer than 20. */
+export const node22 = async (): Promise<string> => {
+  const name = `node-linux-${process.arch === "arm64" ? "arm64" : "x64"}`;
+  const directory = await once(`node-${NODE_VERSION}`, async (partial) => {
+    await writeFile(join(partial, "package.json"), '{ "private": true }\n');
+    await run(
+      "npm",
+      ["install", "--ignore-scripts", "--no-package-lock", "--no-audit", "--no-fund", `${name}@${NODE_VERSION}`],
+      {
+        cwd: partial,
+        timeoutMs: 300_000,
+      },
+    );
+  });
+  return join(directory, "node_modules", name, "bin", "node");
+};
+
+/** kcat's path; the tests need Debian's, which `.ci/run` installs. */
+export const kcat = (): string => {
+  const path = Bun.which("kcat");
+  if (path === null) throw new Error("kcat is not installed: apt-get install kcat");
+  return path;
+};
+
+/** A C program compiled against Debian's librdkafka, compiled again when its source changes. */
+export const compiled = async (source: string): Promise<string> => {
+  const text = await Bun.file(source).text();
+  const gcc = Bun.which("gcc");
+  if (gcc === null) throw new Error("gcc is not installed: apt-get install gcc librdkafka-dev");
+  const directory = await once(`c-${Bun.hash(text).toString(16)}`, async (partial) => {
+    await run(gcc, ["-O2", "-Wall", "-o", join(partial, "program"), source, "-lrdkafka", "-lpthread", "-lm"]);
+  });
+  return join(directory, "program");
+};
