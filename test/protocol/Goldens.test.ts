@@ -6,7 +6,7 @@ import { COMMITTED, messages, readGoldens } from "./Goldens.ts";
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("hex");
 const all = await messages();
-const directories = [COMMITTED, ...(process.env["ODRADEK_GOLDENS"] ?? "").split(":").filter((name) => name !== "")];
+const directories = [COMMITTED, ...(process.env.ODRADEK_GOLDENS ?? "").split(":").filter((name) => name !== "")];
 
 for (const directory of directories) {
   const goldens = readGoldens(directory);
