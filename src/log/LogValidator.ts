@@ -11,6 +11,7 @@
  * batches too (Kafka does it in compressed ones and stores the others wrong); at most 10,000 record errors are listed.
  */
 
+import { Errors } from "../protocol/Errors.ts";
 import type { BatchInfo } from "../record/BatchInfo.ts";
 import { type CodecId, type Codecs, CompressionError, codecName, isCompressionCodec } from "../record/Compression.ts";
 import {
@@ -57,14 +58,6 @@ import {
   writeInt32,
   writeVarint,
 } from "../record/Wire.ts";
-
-// Kafka's codes of what can be wrong with a batch.
-const CORRUPT_MESSAGE = 2;
-const MESSAGE_TOO_LARGE = 10;
-const RECORD_LIST_TOO_LARGE = 18;
-const INVALID_TIMESTAMP = 32;
-const UNSUPPORTED_COMPRESSION_TYPE = 76;
-const INVALID_RECORD = 87;
 
 /** Record errors beyond these are counted, not listed: one batch must not make an answer 25 times its size. */
 export const MAX_RECORD_ERRORS = 10_000;
@@ -152,7 +145,7 @@ export const peekFirstBatch = (bytes: Uint8Array | null): FirstBatch => {
     size === "magic"
       ? `Invalid magic found in record: ${magicOf(bytes, 0)}`
       : `Record size ${readInt32(bytes, LENGTH_AT)} is less than the minimum record overhead (14)`;
-  return { transactional: false, wholeRequest: { ...reject(CORRUPT_MESSAGE, message), wholeRequest: true } };
+  return { transactional: false, wholeRequest: { ...reject(Errors.CORRUPT_MESSAGE, message), wholeRequest: true } };
 };
 
 /**
@@ -160,36 +153,37 @@ export const peekFirstBatch = (bytes: Uint8Array | null): FirstBatch => {
  * of magic 2, and no zstd for a client too old to know it. Looks at headers only. `validateBatch` includes it.
  */
 export const checkOneBatch = (bytes: Uint8Array | null, produceVersion: number): Rejection | undefined => {
-  if (bytes === null) return reject(INVALID_RECORD);
+  if (bytes === null) return reject(Errors.INVALID_RECORD);
   const size = batchAt(bytes, 0, bytes.length);
-  if (typeof size === "string") return reject(size === "magic" || size === "size" ? CORRUPT_MESSAGE : INVALID_RECORD);
-  if (magicOf(bytes, 0) !== MAGIC) return reject(INVALID_RECORD);
+  if (typeof size === "string")
+    return reject(size === "magic" || size === "size" ? Errors.CORRUPT_MESSAGE : Errors.INVALID_RECORD);
+  if (magicOf(bytes, 0) !== MAGIC) return reject(Errors.INVALID_RECORD);
   if (produceVersion < FIRST_ZSTD_VERSION && codecName(codecOf(readInt16(bytes, ATTRIBUTES_AT))) === "zstd")
-    return reject(UNSUPPORTED_COMPRESSION_TYPE);
+    return reject(Errors.UNSUPPORTED_COMPRESSION_TYPE);
   const next = batchAt(bytes, size, bytes.length);
-  if (typeof next === "number") return reject(INVALID_RECORD);
-  return next === "magic" || next === "size" ? reject(CORRUPT_MESSAGE) : undefined;
+  if (typeof next === "number") return reject(Errors.INVALID_RECORD);
+  return next === "magic" || next === "size" ? reject(Errors.CORRUPT_MESSAGE) : undefined;
 };
 
 /** Decides whether a client's batch may be appended, and as what. Pure; `bytes` is not changed. */
 export const validateBatch = (bytes: Uint8Array | null, rules: ValidationRules): ValidatedBatch | Rejection => {
   const malformed = checkOneBatch(bytes, rules.produceVersion);
-  if (malformed !== undefined || bytes === null) return malformed ?? reject(INVALID_RECORD);
+  if (malformed !== undefined || bytes === null) return malformed ?? reject(Errors.INVALID_RECORD);
   const size = batchSize(bytes, 0);
-  if (baseOffsetOf(bytes, 0) !== 0) return reject(INVALID_RECORD);
-  if (size > rules.maxMessageBytes) return reject(MESSAGE_TOO_LARGE);
-  if (!checkCrc(bytes, 0)) return reject(CORRUPT_MESSAGE);
+  if (baseOffsetOf(bytes, 0) !== 0) return reject(Errors.INVALID_RECORD);
+  if (size > rules.maxMessageBytes) return reject(Errors.MESSAGE_TOO_LARGE);
+  if (!checkCrc(bytes, 0)) return reject(Errors.CORRUPT_MESSAGE);
   const refused = checkHeader(bytes);
   if (refused !== undefined) return refused;
   try {
     const result = validateRecords(bytes.subarray(0, size), rules);
     return !isRejection(result) && result.info.sizeInBytes > (rules.segmentBytes ?? Number.POSITIVE_INFINITY)
-      ? reject(RECORD_LIST_TOO_LARGE)
+      ? reject(Errors.RECORD_LIST_TOO_LARGE)
       : result;
   } catch (error) {
-    if (error instanceof RecordFormatError) return reject(INVALID_RECORD);
+    if (error instanceof RecordFormatError) return reject(Errors.INVALID_RECORD);
     if (error instanceof CompressionError)
-      return reject(error.reason === "too-large" ? MESSAGE_TOO_LARGE : CORRUPT_MESSAGE);
+      return reject(error.reason === "too-large" ? Errors.MESSAGE_TOO_LARGE : Errors.CORRUPT_MESSAGE);
     throw error;
   }
 };
@@ -198,11 +192,12 @@ export const validateBatch = (bytes: Uint8Array | null, rules: ValidationRules):
 const checkHeader = (bytes: Uint8Array): Rejection | undefined => {
   const attributes = attributesOf(bytes, 0);
   const codec = codecOf(attributes);
-  if (codec !== 0 && !isCompressionCodec(codec)) return reject(INVALID_RECORD);
+  if (codec !== 0 && !isCompressionCodec(codec)) return reject(Errors.INVALID_RECORD);
   const count = recordCountOf(bytes, 0);
-  if (count <= 0 || count !== readInt32(bytes, LAST_OFFSET_DELTA_AT) + 1) return reject(INVALID_RECORD);
-  if (isControl(attributes)) return reject(INVALID_RECORD);
-  if (readInt64(bytes, PRODUCER_ID_AT) > -1 && readInt32(bytes, BASE_SEQUENCE_AT) < 0) return reject(INVALID_RECORD);
+  if (count <= 0 || count !== readInt32(bytes, LAST_OFFSET_DELTA_AT) + 1) return reject(Errors.INVALID_RECORD);
+  if (isControl(attributes)) return reject(Errors.INVALID_RECORD);
+  if (readInt64(bytes, PRODUCER_ID_AT) > -1 && readInt32(bytes, BASE_SEQUENCE_AT) < 0)
+    return reject(Errors.INVALID_RECORD);
   return undefined;
 };
 
@@ -220,7 +215,7 @@ interface Walk {
 const validateRecords = (batch: Uint8Array, rules: ValidationRules): ValidatedBatch | Rejection => {
   const plain = recordBytes(batch, 0, rules.codecs, rules.maxDecompressedBytes ?? DEFAULT_MAX_DECOMPRESSED);
   const count = recordCountOf(batch, 0);
-  if (count > plain.length / SMALLEST_RECORD) return reject(INVALID_RECORD);
+  if (count > plain.length / SMALLEST_RECORD) return reject(Errors.INVALID_RECORD);
   const walk = walkRecords(plain, count, batch, rules);
   if (walk.errorCount > 0) return rejectRecords(walk);
 
@@ -231,7 +226,7 @@ const validateRecords = (batch: Uint8Array, rules: ValidationRules): ValidatedBa
     walk.inOrder && target === source
       ? batch
       : rebuild(batch, plain, count, target, rules.codecs, rules.compression?.level);
-  if (rebuilt.length > rules.maxMessageBytes) return reject(MESSAGE_TOO_LARGE);
+  if (rebuilt.length > rules.maxMessageBytes) return reject(Errors.MESSAGE_TOO_LARGE);
 
   const logAppendTime = rules.timestampType === TimestampType.LOG_APPEND_TIME ? rules.now : -1;
   const maxTimestamp = rules.timestampType === TimestampType.LOG_APPEND_TIME ? rules.now : walk.maxTimestamp;
@@ -378,7 +373,7 @@ const outOfRange = (timestamp: number, offset: number, rules: ValidationRules): 
 const rejectRecords = (walk: Walk): Rejection => {
   if (walk.invalidTimestamp)
     return {
-      error: INVALID_TIMESTAMP,
+      error: Errors.INVALID_TIMESTAMP,
       message: "One or more records have been rejected due to invalid timestamp",
       recordErrors: walk.errors,
     };
@@ -387,7 +382,7 @@ const rejectRecords = (walk: Walk): Rejection => {
     .map((error) => `RecordError(batchIndex=${error.batchIndex}, message='${error.message}')`)
     .join(", ");
   return {
-    error: INVALID_RECORD,
+    error: Errors.INVALID_RECORD,
     message: `One or more records have been rejected due to ${walk.errorCount} record errors in total, and only showing the first three errors at most: [${shown}]`,
     recordErrors: walk.errors,
   };
