@@ -1,0 +1,49 @@
+/**
+ * InitProducerId (key 22), versions 0–5: a producer id for an idempotent producer.
+ *
+ * - v3+: the producer's present id and epoch, both or neither; without a transactional id they are ignored, as is the
+ *   transaction timeout: the producer gets a fresh id and epoch 0.
+ * - v4+: PRODUCER_FENCED may be answered. v5+: TRANSACTION_ABORTABLE may be answered. (v6, two-phase commit, is unstable in Kafka 4.3.1
+ *   and not served.)
+ *
+ * With a transactional id the answer is COORDINATOR_NOT_AVAILABLE until the transaction coordinator exists. What must
+ * stay true: an id is given to one producer only, restarts included (the controller's durable blocks).
+ */
+import { Effect } from "effect";
+import { Errors } from "../protocol/Errors.ts";
+import type { InitProducerIdRequest } from "../protocol/generated/InitProducerIdRequest.ts";
+import type { InitProducerIdResponse } from "../protocol/generated/InitProducerIdResponse.ts";
+import { defineHandler } from "./Router.ts";
+
+/** Why the request gets no id here, or NONE when it is a plain idempotent producer's. */
+export const initProducerIdError = (request: InitProducerIdRequest, maxTimeoutMs: number): number => {
+  const { transactionalId, transactionTimeoutMs, producerId, producerEpoch } = request;
+  if ((producerId === -1) !== (producerEpoch === -1)) return Errors.INVALID_REQUEST;
+  if (transactionalId === null) return Errors.NONE;
+  if (transactionalId === "") return Errors.INVALID_REQUEST;
+  if (transactionTimeoutMs <= 0 || transactionTimeoutMs > maxTimeoutMs) return Errors.INVALID_TRANSACTION_TIMEOUT;
+  return Errors.COORDINATOR_NOT_AVAILABLE;
+};
+
+const answer = (errorCode: number, producerId: number, producerEpoch: number): InitProducerIdResponse => ({
+  throttleTimeMs: 0,
+  errorCode,
+  producerId,
+  producerEpoch,
+  ongoingTxnProducerId: -1,
+  ongoingTxnProducerEpoch: -1,
+});
+
+export const InitProducerId = defineHandler<InitProducerIdRequest, InitProducerIdResponse>({
+  apiKey: 22,
+  minVersion: 0,
+  maxVersion: 5,
+  handle: (request, { ports }) =>
+    Effect.suspend(() => {
+      const error = initProducerIdError(request, ports.config.number("transaction.max.timeout.ms"));
+      if (error !== Errors.NONE) return Effect.succeed(answer(error, -1, -1));
+      return Effect.map(ports.controller.nextProducerId(), ({ producerId, producerEpoch }) =>
+        answer(Errors.NONE, producerId, producerEpoch),
+      );
+    }),
+});
