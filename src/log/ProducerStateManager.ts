@@ -4,6 +4,7 @@
  * reads; `evolve` is the one way the state changes, live and in replay, and never refuses.
  */
 import type { Offset, ProducerEpoch, ProducerId, Sequence, Timestamp } from "../prelude/Types.ts";
+import { Errors } from "../protocol/Errors.ts";
 import type { BatchInfo } from "../record/BatchInfo.ts";
 import { isTransactional } from "../record/RecordBatch.ts";
 
@@ -12,12 +13,6 @@ export const WINDOW = 5;
 
 const MAX_SEQUENCE = 0x7fff_ffff;
 const MAX_EPOCH = 0x7fff;
-
-const OUT_OF_ORDER_SEQUENCE_NUMBER = 45;
-const INVALID_PRODUCER_EPOCH = 47;
-const INVALID_TXN_STATE = 48;
-const TRANSACTION_COORDINATOR_FENCED = 52;
-const TRANSACTION_ABORTABLE = 120;
 
 /** A batch as the window keeps it; `timestamp` is its max timestamp. First and last are inclusive. */
 export interface CachedBatch {
@@ -175,11 +170,12 @@ export class ProducerStateManager {
       !verification.verified &&
       !this.hasOngoingTransaction(batch.producerId, batch.producerEpoch)
     ) {
-      return refuse(verification.supportsEpochBump ? TRANSACTION_ABORTABLE : INVALID_TXN_STATE);
+      return refuse(verification.supportsEpochBump ? Errors.TRANSACTION_ABORTABLE : Errors.INVALID_TXN_STATE);
     }
-    if (entry !== undefined && batch.producerEpoch < entry.epoch) return refuse(INVALID_PRODUCER_EPOCH);
-    if (client && !sequenceFollows(entry, batch, verification)) return refuse(OUT_OF_ORDER_SEQUENCE_NUMBER);
-    if (!transactional && entry !== undefined && entry.transactionFirstOffset >= 0) return refuse(INVALID_TXN_STATE);
+    if (entry !== undefined && batch.producerEpoch < entry.epoch) return refuse(Errors.INVALID_PRODUCER_EPOCH);
+    if (client && !sequenceFollows(entry, batch, verification)) return refuse(Errors.OUT_OF_ORDER_SEQUENCE_NUMBER);
+    if (!transactional && entry !== undefined && entry.transactionFirstOffset >= 0)
+      return refuse(Errors.INVALID_TXN_STATE);
     return APPEND;
   }
 
@@ -256,9 +252,9 @@ const checkMarker = (entry: ProducerEntry | undefined, batch: BatchInfo, transac
   // A marker written twice (its answer was lost) carries the producer's own epoch with no transaction open (KAFKA-19999).
   const retried = epoch === entry.epoch && (entry.transactionFirstOffset < 0 || epoch === MAX_EPOCH);
   const stale = transactionVersion >= 2 ? epoch <= entry.epoch && !retried : epoch < entry.epoch;
-  if (stale) return refuse(INVALID_PRODUCER_EPOCH);
+  if (stale) return refuse(Errors.INVALID_PRODUCER_EPOCH);
   if (batch.control !== undefined && batch.control.coordinatorEpoch < entry.coordinatorEpoch) {
-    return refuse(TRANSACTION_COORDINATOR_FENCED);
+    return refuse(Errors.TRANSACTION_COORDINATOR_FENCED);
   }
   return APPEND;
 };

@@ -40,6 +40,7 @@ import { placeSnapshot } from "./LogSnapshot.ts";
 import { LogTail, type TailBudget, type TailRead } from "./LogTail.ts";
 import type { CompletedTransaction } from "./ProducerStateManager.ts";
 import type { AbortedTransaction } from "./TransactionIndex.ts";
+import { replayTransactions } from "./TransactionReplay.ts";
 
 /** Offsets in a segment are relative and an int32. */
 const MAX_RELATIVE_OFFSET = 0x7fff_ffff;
@@ -599,14 +600,21 @@ export class UnifiedLog {
   // — aborted transactions
 
   /**
-   * Aborted transactions that touch `[startOffset, upperBound)`, for a `read_committed` answer; undefined when a
-   * segment's transaction index is lost and has to be replayed first (`LogLoader.restoreTransactions`).
+   * Aborted transactions that touch `[startOffset, upperBound)`, for a `read_committed` answer. At once, unless a
+   * segment's transaction index is lost and has to be replayed first.
    */
-  abortedTransactions(startOffset: Offset, upperBound: Offset): AbortedTransaction[] | undefined {
+  abortedTransactions(startOffset: Offset, upperBound: Offset): MaybePending<AbortedTransaction[]> {
     const found: AbortedTransaction[] = [];
-    for (let index = this.segmentIndex(startOffset); index < this.list.length; index++) {
-      const transactions = this.list[index]!.transactionIndex;
-      if (transactions === undefined) return undefined;
+    const segments = this.list;
+    for (let index = this.segmentIndex(startOffset); index < segments.length; index++) {
+      const segment = segments[index]!;
+      const transactions = segment.transactionIndex;
+      if (transactions === undefined) {
+        return replayTransactions(this.disk, segments, index).then((aborted) => {
+          segment.restoreTransactions(aborted);
+          return this.abortedTransactions(startOffset, upperBound);
+        });
+      }
       if (transactions.collect(startOffset, upperBound, found)) break;
     }
     return found;
