@@ -1,15 +1,15 @@
 /**
  * The `Codecs` port on Bun: gzip and zstd by `node:zlib`, bounded by `maxOutputLength`; LZ4 and snappy by the WASM of
- * `@platformatic/wasm-utils`, which is three times as fast as ours in TypeScript but knows no limit, traps on bad input
- * and can answer bad LZ4 with nothing. So it only sees input whose outline was checked and whose output is bounded,
- * its answer is measured against what is known, after a trap its instance is replaced, and whatever it refuses is
- * judged by the implementation in TypeScript. Loaded on first use.
+ * `@platformatic/wasm-utils`, which is three times as fast as ours in TypeScript but knows no limit, takes some
+ * malformed blocks, traps on others and can answer bad LZ4 with nothing. So it only sees input that was walked, its
+ * answer must have the length the walk found, after a trap its instance is replaced, and whatever it does not give is
+ * decoded in TypeScript. Loaded on first use.
  */
 
 import { createRequire } from "node:module";
 import zlib from "node:zlib";
 import { Codec, type Codecs, type CompressionCodec, CompressionError } from "../record/Compression.ts";
-import { compressLz4, decompressLz4, lz4Bound } from "../record/Lz4.ts";
+import { compressLz4, decompressLz4, lz4Size } from "../record/Lz4.ts";
 import { compressSnappy, decodeSnappyBlock, decompressSnappy } from "../record/Snappy.ts";
 import { isWholeZstd } from "../record/Zstd.ts";
 
@@ -80,10 +80,10 @@ class WasmDecoders {
   readonly #require = createRequire(import.meta.url);
 
   lz4(bytes: Uint8Array, maxOutput: number): Uint8Array {
-    const bound = lz4Bound(bytes);
-    if (bound <= maxOutput && bound <= MAX_WASM_BYTES && bytes.length <= MAX_WASM_BYTES) {
+    const size = lz4Size(bytes, maxOutput);
+    if (size > 0 && size <= MAX_WASM_BYTES && bytes.length <= MAX_WASM_BYTES) {
       const output = this.#run((wasm) => wasm.lz4Decompress(bytes));
-      if (output !== undefined && output.length > 0 && output.length <= bound) return output;
+      if (output?.length === size) return output;
     }
     return decompressLz4(bytes, maxOutput);
   }

@@ -95,136 +95,133 @@ const readFrameHeader = (input: Uint8Array): FrameHeader => {
   return { flags, maxBlock: 1 << (2 * blockSizeId + 8), blocksAt: at + 1 };
 };
 
-/** The most a block of this size field can hold: no byte of it makes more than 255. */
-const blockBound = (field: number, maxBlock: number): number =>
-  field >= STORED ? field - STORED : Math.min(maxBlock, 255 * field);
-
-/** The size field of the block at `at`; what it announces is all there. */
-const readBlockSize = (input: Uint8Array, at: number, header: FrameHeader): number => {
-  if (at + 4 > input.length) throw corrupt("no end mark");
-  const field = readUint32(input, at);
-  const size = field & ~STORED;
-  if (size > header.maxBlock) throw corrupt("a block is too large");
-  const checksum = field !== 0 && header.flags & BLOCK_CHECKSUM ? 4 : 0;
-  if (at + 4 + size + checksum > input.length) throw corrupt("cut in a block");
-  return field;
-};
-
-/**
- * The most that the frame can hold, from its outline alone. Throws `CompressionError` (`corrupt`) when header or blocks
- * are not whole; block checksums are verified here.
- */
-export const lz4Bound = (input: Uint8Array): number => {
-  const header = readFrameHeader(input);
-  let bound = 0;
-  for (let at = header.blocksAt; ; ) {
-    const field = readBlockSize(input, at, header);
-    if (field === 0) {
-      if (header.flags & CONTENT_CHECKSUM && at + 8 > input.length) throw corrupt("no content checksum");
-      return bound;
-    }
-    bound += blockBound(field, header.maxBlock);
-    const start = at + 4;
-    at = start + (field & ~STORED);
-    if (header.flags & BLOCK_CHECKSUM) {
-      if (readUint32(input, at) !== xxHash32(input, start, at)) throw corrupt("wrong block checksum");
-      at += 4;
-    }
-  }
-};
-
-/**
- * The content of the frame that `input` begins with; what follows its end mark is ignored, as Java does. Throws
- * `CompressionError`. Memory grows with what was decoded, never by a declared size.
- */
-export const decompressLz4 = (input: Uint8Array, maxOutput: number): Uint8Array => {
-  const bound = lz4Bound(input);
-  const header = readFrameHeader(input);
-  let output = new Uint8Array(Math.min(maxOutput, bound, Math.max(4 * input.length, 1024)));
-  let length = 0;
-  for (let at = header.blocksAt; ; ) {
-    const field = readBlockSize(input, at, header);
-    if (field === 0) return output.subarray(0, length);
-    const start = at + 4;
-    const end = start + (field & ~STORED);
-    const room = length + blockBound(field, header.maxBlock);
-    if (room > output.length && output.length < maxOutput) {
-      const larger = new Uint8Array(Math.min(maxOutput, bound, Math.max(2 * output.length, room)));
-      larger.set(output.subarray(0, length));
-      output = larger;
-    }
-    if (field >= STORED) {
-      if (length + end - start > maxOutput) throw overflow(length + end - start, maxOutput);
-      output.set(input.subarray(start, end), length);
-      length += end - start;
-    } else
-      length = decodeBlock(
-        input,
-        start,
-        end,
-        output,
-        length,
-        Math.min(output.length, length + header.maxBlock),
-        maxOutput,
-      );
-    at = header.flags & BLOCK_CHECKSUM ? end + 4 : end;
-  }
-};
-
-/** Decodes one block behind `to` and answers the new length. `limit` is where the output has to end. */
-const decodeBlock = (
+/** Visits the blocks up to the end mark, whose checksums are verified. */
+const forEachBlock = (
   input: Uint8Array,
-  start: number,
-  end: number,
-  output: Uint8Array,
-  to: number,
-  limit: number,
-  maxOutput: number,
-): number => {
-  const blockStart = to;
+  visit: (start: number, end: number, stored: boolean, maxBlock: number) => void,
+): void => {
+  const { flags, maxBlock, blocksAt } = readFrameHeader(input);
+  for (let at = blocksAt; ; ) {
+    if (at + 4 > input.length) throw corrupt("no end mark");
+    const field = readUint32(input, at);
+    if (field === 0) {
+      if (flags & CONTENT_CHECKSUM && at + 8 > input.length) throw corrupt("no content checksum");
+      return;
+    }
+    const stored = field >= STORED;
+    const start = at + 4;
+    const end = start + (stored ? field - STORED : field);
+    at = flags & BLOCK_CHECKSUM ? end + 4 : end;
+    if (end - start > maxBlock) throw corrupt("a block is too large");
+    if (at > input.length) throw corrupt("cut in a block");
+    if (flags & BLOCK_CHECKSUM && readUint32(input, end) !== xxHash32(input, start, end))
+      throw corrupt("wrong block checksum");
+    visit(start, end, stored, maxBlock);
+  }
+};
+
+/**
+ * How many bytes the frame holds, by walking every sequence without copying one. A frame that passes can be decoded
+ * without a further check. Throws `CompressionError`: `too-large` as soon as the sum passes `maxOutput`.
+ */
+export const lz4Size = (input: Uint8Array, maxOutput: number): number => {
+  let total = 0;
+  forEachBlock(input, (start, end, stored, maxBlock) => {
+    total += stored ? end - start : blockSize(input, start, end, maxBlock);
+    if (total > maxOutput) throw new CompressionError("too-large", "lz4: more output than allowed");
+  });
+  return total;
+};
+
+let lengthEnd = 0;
+
+/** A length whose four bits in the token were all ones; leaves its end in `lengthEnd`. */
+const readLength = (input: Uint8Array, at: number, end: number): number => {
+  let length = 15;
+  for (;;) {
+    if (at >= end) throw corrupt("cut in a length");
+    const more = input[at++]!;
+    length += more;
+    if (more < 255) {
+      lengthEnd = at;
+      return length;
+    }
+  }
+};
+
+const blockSize = (input: Uint8Array, start: number, end: number, maxBlock: number): number => {
   let at = start;
+  let size = 0;
   while (at < end) {
     const token = input[at++]!;
     let literals = token >>> 4;
     if (literals === 15) {
-      let more: number;
-      do {
-        if (at >= end) throw corrupt("cut in a length");
-        more = input[at++]!;
-        literals += more;
-      } while (more === 255);
+      literals = readLength(input, at, end);
+      at = lengthEnd;
     }
-    if (at + literals > end) throw corrupt("literals behind the block");
-    if (to + literals > limit) throw overflow(to + literals, maxOutput);
+    at += literals;
+    size += literals;
+    if (at > end) throw corrupt("literals behind the block");
+    if (at === end) {
+      if (size > maxBlock) throw corrupt("a block holds more than its frame allows");
+      return size; // the last sequence has no match
+    }
+    if (at + 2 > end) throw corrupt("cut in an offset");
+    const distance = input[at]! | (input[at + 1]! << 8);
+    at += 2;
+    if (distance === 0 || distance > size) throw corrupt("an offset before the block");
+    let length = token & 15;
+    if (length === 15) {
+      length = readLength(input, at, end);
+      at = lengthEnd;
+    }
+    size += length + MIN_MATCH;
+  }
+  throw corrupt("a block ends with a match");
+};
+
+/**
+ * The content of the frame that `input` begins with; what follows its end mark is ignored, as Java does. Throws
+ * `CompressionError`. Nothing is allocated by a declared size.
+ */
+export const decompressLz4 = (input: Uint8Array, maxOutput: number): Uint8Array => {
+  const output = new Uint8Array(lz4Size(input, maxOutput));
+  let to = 0;
+  forEachBlock(input, (start, end, stored) => {
+    if (stored) {
+      output.set(input.subarray(start, end), to);
+      to += end - start;
+    } else to = decodeBlock(input, start, end, output, to);
+  });
+  return output;
+};
+
+/** Decodes a block that `blockSize` has passed, behind `to`, and answers the new length. */
+const decodeBlock = (input: Uint8Array, start: number, end: number, output: Uint8Array, to: number): number => {
+  let at = start;
+  for (;;) {
+    const token = input[at++]!;
+    let literals = token >>> 4;
+    if (literals === 15) {
+      literals = readLength(input, at, end);
+      at = lengthEnd;
+    }
     if (literals > SHORT_COPY) {
       output.set(input.subarray(at, at + literals), to);
       to += literals;
       at += literals;
     } else for (let left = literals; left > 0; left--) output[to++] = input[at++]!;
-    if (at === end) return to; // the last sequence has no match
-    if (at + 2 > end) throw corrupt("cut in an offset");
+    if (at === end) return to;
     const distance = input[at]! | (input[at + 1]! << 8);
     at += 2;
-    if (distance === 0 || distance > to - blockStart) throw corrupt("an offset before the block");
-    let length = (token & 15) + MIN_MATCH;
-    if (length === 15 + MIN_MATCH) {
-      let more: number;
-      do {
-        if (at >= end) throw corrupt("cut in a length");
-        more = input[at++]!;
-        length += more;
-      } while (more === 255);
+    let length = token & 15;
+    if (length === 15) {
+      length = readLength(input, at, end);
+      at = lengthEnd;
     }
-    if (to + length > limit) throw overflow(to + length, maxOutput);
-    to = copyWithin(output, to, distance, length);
+    to = copyWithin(output, to, distance, length + MIN_MATCH);
   }
-  throw corrupt("a block ends with a match");
 };
-
-const overflow = (wanted: number, maxOutput: number): CompressionError =>
-  wanted > maxOutput
-    ? new CompressionError("too-large", "lz4: more output than allowed")
-    : corrupt("a block holds more than its frame allows");
 
 /** Repeats `length` bytes from `distance` back, overlapping as LZ77 wants it; answers where they end. */
 export const copyWithin = (output: Uint8Array, to: number, distance: number, length: number): number => {

@@ -45,22 +45,25 @@ const readPreamble = (input: Uint8Array, start: number, end: number): number => 
   throw corrupt("no length");
 };
 
-/** Decodes one block without framing into `output[start, end)`, which is as long as the block says it is. */
+/**
+ * Decodes one block, which is well-formed and stands for `end - start` bytes, into `output[start, end)`.
+ */
 export type SnappyBlockDecoder = (block: Uint8Array, output: Uint8Array, start: number, end: number) => void;
 
 /** The decoder in TypeScript. */
-export const decodeSnappyBlock: SnappyBlockDecoder = (block, output, start, end) => {
+export const decodeSnappyBlock: SnappyBlockDecoder = (block, output, start) => {
   readPreamble(block, 0, block.length);
-  decodeElements(block, preambleEnd, block.length, output, start, end);
+  decodeElements(block, preambleEnd, output, start);
 };
 
 /** What `input` stands for, in either framing, by `decode`. Throws `CompressionError`. */
 export const decompressSnappy = (input: Uint8Array, maxOutput: number, decode = decodeSnappyBlock): Uint8Array => {
-  // Sizes first: one allocation, and none for a stream that is not whole or declares what it cannot hold.
+  // Every element is walked before one is copied: a single allocation, and none for a stream that is not whole.
   let total = 0;
   forEachBlock(input, (start, end) => {
     total += readPreamble(input, start, end);
     if (total > maxOutput) throw new CompressionError("too-large", "snappy: more output than allowed");
+    checkElements(input, start, end);
   });
   const output = new Uint8Array(total);
   let to = 0;
@@ -93,31 +96,64 @@ const forEachBlock = (input: Uint8Array, visit: (start: number, end: number) => 
   }
 };
 
-/** Decodes the elements of one block, which must fill `output[start, end)` exactly. */
-const decodeElements = (
-  input: Uint8Array,
-  from: number,
-  inputEnd: number,
-  output: Uint8Array,
-  start: number,
-  end: number,
-): void => {
-  let at = from;
-  let to = start;
-  while (at < inputEnd) {
+/** The length of a literal whose tag has no room for it: 1–4 bytes, least significant first. */
+const longLiteral = (input: Uint8Array, at: number, bytes: number): number => {
+  let length = 1;
+  for (let index = 0; index < bytes; index++) length += input[at + index]! * 2 ** (8 * index);
+  return length;
+};
+
+/** Walks the elements of a block: they stay inside it, copy only what is there and make what the preamble says. */
+const checkElements = (input: Uint8Array, start: number, end: number): void => {
+  const total = readPreamble(input, start, end);
+  let at = preambleEnd;
+  let made = 0;
+  while (at < end) {
     const tag = input[at++]!;
-    if ((tag & 3) === 0) {
-      let length = tag >>> 2;
-      if (length >= 60) {
-        const bytes = length - 59;
-        if (at + bytes > inputEnd) throw corrupt("cut in a length");
-        length = 0;
-        for (let index = 0; index < bytes; index++) length += input[at + index]! * 2 ** (8 * index);
+    const kind = tag & 3;
+    if (kind === 0) {
+      let length = (tag >>> 2) + 1;
+      if (length > 60) {
+        const bytes = length - 60;
+        if (at + bytes > end) throw corrupt("cut in a length");
+        length = longLiteral(input, at, bytes);
         at += bytes;
       }
-      length++;
-      if (at + length > inputEnd) throw corrupt("literals behind the block");
-      if (to + length > end) throw corrupt("more than the block's length");
+      at += length;
+      made += length;
+      if (at > end) throw corrupt("literals behind the block");
+      continue;
+    }
+    const bytes = kind === 3 ? 4 : kind;
+    if (at + bytes > end) throw corrupt("cut in a copy");
+    const distance = copyDistance(input, at, tag);
+    if (distance === 0 || distance > made) throw corrupt("a copy from before the block");
+    made += kind === 1 ? 4 + ((tag >>> 2) & 7) : 1 + (tag >>> 2);
+    at += bytes;
+  }
+  if (made !== total) throw corrupt("not as long as the block says");
+};
+
+/** How far back a copy reaches; its tag is before `at`. */
+const copyDistance = (input: Uint8Array, at: number, tag: number): number => {
+  const kind = tag & 3;
+  if (kind === 1) return ((tag >>> 5) << 8) | input[at]!;
+  const low = input[at]! | (input[at + 1]! << 8);
+  return kind === 2 ? low : low + (input[at + 2]! << 16) + input[at + 3]! * 0x100_0000;
+};
+
+/** Decodes elements that `checkElements` has passed, from `at` to the end of `input`, behind `to`. */
+const decodeElements = (input: Uint8Array, at: number, output: Uint8Array, to: number): void => {
+  while (at < input.length) {
+    const tag = input[at++]!;
+    const kind = tag & 3;
+    if (kind === 0) {
+      let length = (tag >>> 2) + 1;
+      if (length > 60) {
+        const bytes = length - 60;
+        length = longLiteral(input, at, bytes);
+        at += bytes;
+      }
       if (length > SHORT_COPY) {
         output.set(input.subarray(at, at + length), to);
         to += length;
@@ -125,25 +161,10 @@ const decodeElements = (
       } else for (let left = length; left > 0; left--) output[to++] = input[at++]!;
       continue;
     }
-    let length: number;
-    let distance: number;
-    if ((tag & 3) === 1) {
-      if (at >= inputEnd) throw corrupt("cut in a copy");
-      length = 4 + ((tag >>> 2) & 7);
-      distance = ((tag >>> 5) << 8) | input[at++]!;
-    } else {
-      const bytes = (tag & 3) === 2 ? 2 : 4;
-      if (at + bytes > inputEnd) throw corrupt("cut in a copy");
-      length = 1 + (tag >>> 2);
-      distance = input[at]! | (input[at + 1]! << 8);
-      if (bytes === 4) distance += (input[at + 2]! << 16) + input[at + 3]! * 0x100_0000;
-      at += bytes;
-    }
-    if (distance === 0 || distance > to - start) throw corrupt("a copy from before the block");
-    if (to + length > end) throw corrupt("more than the block's length");
-    to = copyWithin(output, to, distance, length);
+    const distance = copyDistance(input, at, tag);
+    at += kind === 3 ? 4 : kind;
+    to = copyWithin(output, to, distance, kind === 1 ? 4 + ((tag >>> 2) & 7) : 1 + (tag >>> 2));
   }
-  if (to !== end) throw corrupt("less than the block's length");
 };
 
 const HASH_BITS = 14;

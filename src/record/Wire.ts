@@ -56,6 +56,19 @@ export const varintEnd = (): number => end;
  * fifth byte that do not fit are dropped, and a fifth byte that says "more follows" is an error.
  */
 export const readVarint = (bytes: Uint8Array, at: number, limit: number): number => {
+  if (at + 1 < limit) {
+    // Nearly all are one or two bytes long.
+    const first = bytes[at]!;
+    if (first < 0x80) {
+      end = at + 1;
+      return (first >>> 1) ^ -(first & 1);
+    }
+    const second = bytes[at + 1]!;
+    if (second < 0x80) {
+      end = at + 2;
+      return (((first & 0x7f) | (second << 7)) >>> 1) ^ -(first & 1);
+    }
+  }
   let value = 0;
   for (let shift = 0; shift < 35; shift += 7) {
     if (at >= limit) throw new RecordFormatError("a varint is cut short");
@@ -71,6 +84,18 @@ export const readVarint = (bytes: Uint8Array, at: number, limit: number): number
 
 /** A zigzag int64 of at most ten bytes, none at or behind `limit`, saturated at ±(2^53 − 1). */
 export const readVarlong = (bytes: Uint8Array, at: number, limit: number): number => {
+  if (at + 1 < limit) {
+    const first = bytes[at]!;
+    if (first < 0x80) {
+      end = at + 1;
+      return (first >>> 1) ^ -(first & 1);
+    }
+    const second = bytes[at + 1]!;
+    if (second < 0x80) {
+      end = at + 2;
+      return (((first & 0x7f) | (second << 7)) >>> 1) ^ -(first & 1);
+    }
+  }
   let low = 0;
   let high = 0;
   for (let shift = 0; shift < 70; shift += 7) {
