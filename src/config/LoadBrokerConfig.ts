@@ -24,7 +24,7 @@ export interface LoadedConfig {
 
 /** Variables that steer Kafka's image or scripts, or that Kubernetes makes for a service named kafka. */
 const notSettings =
-  /^KAFKA_(VERSION|HOME|MODE|DEBUG|.*_OPTS|JMX_.*|.*LOG4J.*|.*LOGLEVEL|GC_LOG.*|CLUSTERS_.*|SERVICE_.*|PORT|PORT_\d.*)$/;
+  /^KAFKA_(VERSION|HOME|MODE|DEBUG|(.*_)?OPTS|JMX_.*|.*LOG4J.*|.*LOGLEVEL|GC_LOG.*|CLUSTERS_.*|SERVICE_.*|PORT|PORT_\d.*)$/;
 
 /** `KAFKA_LOG_DIRS` → `log.dirs`: `_` is a dot, `__` an underscore, `___` a dash (Kafka's image). */
 export const keyOfVariable = (variable: string): string =>
