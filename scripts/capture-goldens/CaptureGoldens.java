@@ -4,8 +4,11 @@ import java.io.DataOutputStream;
 import java.io.File;
 import java.io.FileOutputStream;
 import java.io.IOException;
+import java.io.OutputStream;
+import java.lang.reflect.Modifier;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
+import java.util.Collection;
 import java.util.Enumeration;
 import java.util.Map;
 import java.util.Random;
@@ -31,8 +34,9 @@ import org.apache.kafka.common.protocol.types.Type;
  * bytes that follow the class's schema are read by the class and written by it again, so that what stands in the file
  * is what Kafka writes.
  *
- * Arguments: output file, seed, instances per version, jars. The file is gzip: per instance an unsigned short and that
- * many bytes of name, a short version, an int and that many bytes of message.
+ * Arguments: output directory, seed, instances per version, jars. goldens.bin.gz holds per instance an unsigned short
+ * and that many bytes of name, a short version, an int and that many bytes of message; defaults.txt.gz a line per class
+ * (message or struct in it) with the names and default values of its fields.
  */
 public final class CaptureGoldens {
     private static final long MAX_SAFE = (1L << 53) - 1;
@@ -53,7 +57,7 @@ public final class CaptureGoldens {
         for (int i = 3; i < args.length; i++) collect(args[i], messages);
         int written = 0;
         try (DataOutputStream out = new DataOutputStream(
-                new GZIPOutputStream(new BufferedOutputStream(new FileOutputStream(args[0]))))) {
+                gzip(args[0], "goldens.bin.gz"))) {
             for (Map.Entry<String, Class<?>> entry : messages.entrySet()) {
                 Message empty = (Message) entry.getValue().getDeclaredConstructor().newInstance();
                 Schema[] schemas = (Schema[]) entry.getValue().getField("SCHEMAS").get(null);
@@ -73,7 +77,51 @@ public final class CaptureGoldens {
                 }
             }
         }
+        try (DataOutputStream out = new DataOutputStream(gzip(args[0], "defaults.txt.gz"))) {
+            for (Map.Entry<String, Class<?>> entry : messages.entrySet()) {
+                TreeMap<String, String> lines = new TreeMap<>();
+                lines.put(entry.getKey(), defaults(entry.getValue()));
+                for (Class<?> inner : entry.getValue().getDeclaredClasses()) {
+                    if (!Message.class.isAssignableFrom(inner)) continue;
+                    lines.put(entry.getKey() + "." + inner.getSimpleName(), defaults(inner));
+                }
+                for (Map.Entry<String, String> line : lines.entrySet()) {
+                    out.write((line.getKey() + "|" + line.getValue() + "\n").getBytes(StandardCharsets.UTF_8));
+                }
+            }
+        }
         System.out.println(written + " instances of " + messages.size() + " messages");
+    }
+
+    private static OutputStream gzip(String directory, String name) throws IOException {
+        return new GZIPOutputStream(new BufferedOutputStream(new FileOutputStream(new File(directory, name))));
+    }
+
+    /** name=value of every field of a new instance, in the order of names. */
+    private static String defaults(Class<?> type) throws Exception {
+        Object fresh = type.getDeclaredConstructor().newInstance();
+        TreeMap<String, String> values = new TreeMap<>();
+        for (java.lang.reflect.Field field : type.getDeclaredFields()) {
+            String name = field.getName();
+            // The links of Kafka's hash collections are no fields of the message.
+            boolean link = field.getType() == int.class && (name.equals("next") || name.equals("prev"));
+            if (Modifier.isStatic(field.getModifiers()) || name.equals("_unknownTaggedFields") || link) continue;
+            field.setAccessible(true);
+            Object value = field.get(fresh);
+            String text;
+            if (value == null) text = "null";
+            else if (value instanceof byte[] || value instanceof ByteBuffer) text = "bytes";
+            else if (value instanceof Collection) text = "list";
+            else if (value instanceof Message) text = "struct";
+            else if (value instanceof Double) text = String.valueOf(((Double) value).longValue());
+            else text = value.toString();
+            values.put(name, text);
+        }
+        StringBuilder line = new StringBuilder();
+        for (Map.Entry<String, String> value : values.entrySet()) {
+            line.append(value.getKey()).append('=').append(value.getValue()).append(';');
+        }
+        return line.toString();
     }
 
     /** Finds, for every message definition in the jar, the class Kafka generated from it. */

@@ -31,6 +31,7 @@ export function jarPaths(directory: string, fetch: boolean): string[] {
         [
           "-q",
           "-B",
+          "-Dstyle.color=never",
           "dependency:copy",
           `-Dartifact=org.apache.kafka:${artifact}:${KAFKA_VERSION}`,
           `-DoutputDirectory=${directory}`,

@@ -63,3 +63,14 @@ test("error codes are Kafka's: every code from -1 to 133", () => {
     false,
   ]);
 });
+
+test("the codecs bundle for a browser: nothing of Node or Bun in them", async () => {
+  const built = await Bun.build({
+    entrypoints: [join(import.meta.dir, "../../src/protocol/RequestHeader.ts")],
+    target: "browser",
+  });
+  expect(built.success).toBe(true);
+  const code = await built.outputs[0]!.text();
+  expect(code).toContain("decodeShareAcknowledgeRequest");
+  expect(/\bfrom "(node|bun):|require\("|\bBun\.|\bBuffer\b|\bprocess\./.exec(code)).toBeNull();
+});

@@ -2,11 +2,25 @@
 import { expect, test } from "bun:test";
 import { ByteReader } from "../../src/prelude/ByteReader.ts";
 import { ByteWriter } from "../../src/prelude/ByteWriter.ts";
-import { COMMITTED, messages, readGoldens } from "./Goldens.ts";
+import { COMMITTED, messages, readDefaults, readGoldens } from "./Goldens.ts";
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("hex");
 const all = await messages();
 const directories = [COMMITTED, ...(process.env.ODRADEK_GOLDENS ?? "").split(":").filter((name) => name !== "")];
+
+/** A message's fields in the form of `defaults.txt.gz`. */
+function fields(message: object): string {
+  return Object.entries(message)
+    .map(([name, value]) => {
+      if (value === null) return `${name}=null;`;
+      if (Array.isArray(value)) return `${name}=list;`;
+      if (value instanceof Uint8Array) return `${name}=bytes;`;
+      if (typeof value === "object") return `${name}=struct;`;
+      return `${name}=${value === Number.MAX_SAFE_INTEGER ? "9223372036854775807" : value};`;
+    })
+    .sort()
+    .join("");
+}
 
 for (const directory of directories) {
   const goldens = readGoldens(directory);
@@ -41,5 +55,28 @@ for (const directory of directories) {
       }
     }
     expect(wrong).toEqual([]);
+  });
+
+  test(`${where}: field names and defaults are Kafka's`, () => {
+    const wrong: string[] = [];
+    let structs = 0;
+    for (const line of readDefaults(directory)) {
+      const [path = "", wanted = ""] = line.split("|");
+      const [message = "", struct] = path.split(".");
+      const { empties } = all.get(message)!;
+      const empty =
+        struct === undefined ? empties.get(message) : (empties.get(struct) ?? empties.get(message + struct));
+      const sorted = wanted
+        .split(";")
+        .filter((field) => field !== "")
+        .map((field) => `${field};`)
+        .sort()
+        .join("");
+      if (empty === undefined) wrong.push(`${path}: missing`);
+      else if (fields(empty()) !== sorted) wrong.push(`${path}:\n  ${sorted}\n  ${fields(empty())}`);
+      structs++;
+    }
+    expect(wrong).toEqual([]);
+    expect(structs).toBe([...all.values()].reduce((sum, { empties }) => sum + empties.size, 0));
   });
 }

@@ -24,6 +24,8 @@ export interface MessageInfo {
 export interface Message {
   readonly info: MessageInfo;
   readonly codec: Codec<unknown>;
+  /** The `empty…` functions of the message and its structs, by the generated name. */
+  readonly empties: ReadonlyMap<string, () => object>;
 }
 
 export const COMMITTED = join(import.meta.dir, "goldens");
@@ -47,6 +49,12 @@ export function readGoldens(directory: string): Golden[] {
   return goldens;
 }
 
+/** The lines of `defaults.txt.gz`: `Message|field=value;…` or `Message.Struct|field=value;…`. */
+export function readDefaults(directory: string): string[] {
+  const text = new TextDecoder().decode(Bun.gunzipSync(readFileSync(join(directory, "defaults.txt.gz"))));
+  return text.trimEnd().split("\n");
+}
+
 /** Every generated message by name. */
 export async function messages(): Promise<Map<string, Message>> {
   const found = new Map<string, Message>();
@@ -54,7 +62,9 @@ export async function messages(): Promise<Map<string, Message>> {
     const name = file.replace(/\.ts$/, "");
     if (name === "ApiTable" || name === "ApiTypes") continue;
     const loaded = await import(join(GENERATED, file));
-    found.set(name, { info: loaded[`${name}Info`], codec: loaded.codec });
+    const empties = new Map<string, () => object>();
+    for (const key of Object.keys(loaded)) if (key.startsWith("empty")) empties.set(key.slice(5), loaded[key]);
+    found.set(name, { info: loaded[`${name}Info`], codec: loaded.codec, empties });
   }
   return found;
 }
