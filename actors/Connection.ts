@@ -13,7 +13,7 @@ import type { Endpoint, Socket, SocketHandlers } from "../src/platform/Network.t
 import { ByteReader } from "../src/prelude/ByteReader.ts";
 import { ByteWriter } from "../src/prelude/ByteWriter.ts";
 import { ProtocolError } from "../src/prelude/ProtocolError.ts";
-import { apiName, codecOf } from "../src/protocol/ApiKeys.ts";
+import { type Api, apiName, apiOf, type KnownApiKey, type ResponseOf } from "../src/protocol/ApiKeys.ts";
 import { FrameAssembler } from "../src/protocol/Frame.ts";
 import { decodeRequestHeader, encodeResponseHeader, type RequestHeader } from "../src/protocol/RequestHeader.ts";
 import type { ActorContext } from "./Actor.ts";
@@ -57,6 +57,7 @@ export class Connection implements ConnectionContext, SocketHandlers, CreditHold
   private charged = 0;
   private paused = false;
   private outOfCredit = false;
+  private muted = false;
   private isClosed = false;
   private flushScheduled = false;
   private lastActivity: number;
@@ -83,6 +84,7 @@ export class Connection implements ConnectionContext, SocketHandlers, CreditHold
     try {
       const frames = this.frames.push(chunk);
       for (const frame of frames) this.handle(frame);
+      if (this.frames.failure !== undefined) throw this.frames.failure;
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
       this.close(error.message);
@@ -131,6 +133,17 @@ export class Connection implements ConnectionContext, SocketHandlers, CreditHold
     this.updateReading();
   }
 
+  /** Reads no more requests, for good. */
+  mute(): void {
+    this.muted = true;
+    this.updateReading();
+  }
+
+  /** Every request read was answered, and every answer taken by the socket. */
+  get isIdle(): boolean {
+    return this.responses.inFlight === 0 && this.responses.queuedBytes === 0;
+  }
+
   /** Ends the connection from our side; answers already written are sent. */
   close(why: string): void {
     if (this.isClosed) return;
@@ -145,16 +158,17 @@ export class Connection implements ConnectionContext, SocketHandlers, CreditHold
     const header = decodeRequestHeader(reader);
     const { ports } = this.environment;
     const handler = ports.handlers.get(header.apiKey);
-    if (handler === undefined) throw new ProtocolError(`API key ${header.apiKey} is not served`);
+    const api = apiOf(header.apiKey);
+    if (handler === undefined || api === undefined) throw new ProtocolError(`API key ${header.apiKey} is not served`);
     const slot = this.responses.reserve();
     if (header.apiVersion < handler.minVersion || header.apiVersion > handler.maxVersion) {
       if (header.apiKey !== API_VERSIONS) {
         throw new ProtocolError(`${apiName(header.apiKey)} version ${header.apiVersion} is not served`);
       }
       const response = unsupportedApiVersionsResponse(ports.handlers);
-      return this.respond(slot, { ...header, apiVersion: 0 }, response, frame.length);
+      return this.respond(slot, api, { ...header, apiVersion: 0 }, response, frame.length);
     }
-    const request = codecOf(header.apiKey).decodeRequest(reader, header.apiVersion);
+    const request = api.decodeRequest(reader, header.apiVersion);
     const context: RequestContext = {
       apiKey: header.apiKey,
       version: header.apiVersion,
@@ -164,13 +178,14 @@ export class Connection implements ConnectionContext, SocketHandlers, CreditHold
       connection: this,
       ports,
     };
-    const run = (): void => this.run(handler, request, context, header, slot, frame.length);
+    const run = (): void => this.run(handler, api, request, context, header, slot, frame.length);
     if (handler.reads === true) this.afterWrites(run);
     else run();
   }
 
   private run(
     handler: Handler,
+    api: Api,
     request: unknown,
     context: RequestContext,
     header: RequestHeader,
@@ -187,7 +202,7 @@ export class Connection implements ConnectionContext, SocketHandlers, CreditHold
         log(`connection ${this.id} ${apiName(header.apiKey)} v${header.apiVersion} ${context.clientId} ${took} ms`);
       }
       if (this.isClosed) return;
-      if (Exit.isSuccess(exit)) return this.respond(slot, header, exit.value, frameBytes);
+      if (Exit.isSuccess(exit)) return this.respond(slot, api, header, exit.value, frameBytes);
       const failure = Cause.squash(exit.cause);
       const why = failure instanceof CloseConnection ? failure.reason : Cause.pretty(exit.cause);
       if (!(failure instanceof CloseConnection)) this.environment.log("error", `${apiName(header.apiKey)}: ${why}`);
@@ -195,13 +210,13 @@ export class Connection implements ConnectionContext, SocketHandlers, CreditHold
     });
   }
 
-  private respond(slot: ResponseSlot, header: RequestHeader, response: unknown, frameBytes: number): void {
+  private respond(slot: ResponseSlot, api: Api, header: RequestHeader, response: unknown, frameBytes: number): void {
     if (response === undefined) slot.chunks = [];
     else {
       const writer = new ByteWriter();
       writer.int32(0);
       encodeResponseHeader(writer, header.apiKey, header.apiVersion, header.correlationId);
-      codecOf(header.apiKey).encodeResponse(writer, response, header.apiVersion);
+      api.encodeResponse(writer, response as ResponseOf<KnownApiKey>, header.apiVersion);
       writer.setInt32(0, writer.length - 4);
       slot.chunks = writer.finish();
     }
@@ -236,7 +251,10 @@ export class Connection implements ConnectionContext, SocketHandlers, CreditHold
   private updateReading(): void {
     if (this.isClosed) return;
     const wait =
-      this.outOfCredit || this.responses.inFlight > MAX_IN_FLIGHT || this.responses.queuedBytes > MAX_QUEUED_BYTES;
+      this.muted ||
+      this.outOfCredit ||
+      this.responses.inFlight > MAX_IN_FLIGHT ||
+      this.responses.queuedBytes > MAX_QUEUED_BYTES;
     if (wait === this.paused) return;
     this.paused = wait;
     if (wait) this.socket.pause();

@@ -43,6 +43,21 @@ export const startFlusher = (context: ActorContext, disk: Disk, directory: strin
   return { actor: spawn(context, `flusher ${directory}`, behavior), metrics: behavior.metrics };
 };
 
+/** Makes a ticket's files, and the directory entries they need, durable side by side. Throws or rejects `DiskError`. */
+export const flushTicket = (disk: Disk, ticket: FlushTicket): MaybePending<void> => {
+  const waits: Promise<void>[] = [];
+  for (const file of ticket.files) {
+    const flush = file.flush();
+    if (isPending(flush)) waits.push(flush);
+  }
+  for (const directory of ticket.directories) {
+    const flush = disk.flushDirectory(directory);
+    if (isPending(flush)) waits.push(flush);
+  }
+  if (waits.length === 0) return undefined;
+  return waits.length === 1 ? waits[0] : Promise.all(waits).then(() => undefined);
+};
+
 class FlusherBehavior implements Behavior<Flushable> {
   readonly metrics: FlusherMetrics = { rounds: 0, failures: 0, files: 0, fileSystemRounds: 0 };
   /** Smoothed milliseconds per file, by way. */
@@ -79,7 +94,11 @@ class FlusherBehavior implements Behavior<Flushable> {
     });
     if (pending.length === 0) return;
     const started = this.context.clock.monotonic();
-    return Promise.all(pending).then(() => this.learn(files, this.context.clock.monotonic() - started));
+    return Promise.all(pending).then(() => {
+      this.learn(files, this.context.clock.monotonic() - started);
+      // The partitions' turns are scheduled: acks need not wait for the event loop to come round.
+      this.context.tasks.drain();
+    });
   }
 
   abandon(): void {}
@@ -119,17 +138,7 @@ class FlusherBehavior implements Behavior<Flushable> {
   private flushEach(round: ReadonlyArray<{ readonly ticket: FlushTicket }>): Array<MaybePending<void>> {
     return round.map(({ ticket }) => {
       try {
-        const waits: Promise<void>[] = [];
-        for (const file of ticket.files) {
-          const flush = file.flush();
-          if (isPending(flush)) waits.push(flush);
-        }
-        for (const directory of ticket.directories) {
-          const flush = this.disk.flushDirectory(directory);
-          if (isPending(flush)) waits.push(flush);
-        }
-        if (waits.length === 0) return undefined;
-        return waits.length === 1 ? waits[0] : Promise.all(waits).then(() => undefined);
+        return flushTicket(this.disk, ticket);
       } catch (error) {
         return Promise.reject(error);
       }

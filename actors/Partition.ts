@@ -13,6 +13,7 @@ import type { FlushTicket, UnifiedLog } from "../src/log/UnifiedLog.ts";
 import { ParkedReplies } from "../src/partition/ParkedReplies.ts";
 import { type AppendReply, type Decision, decide, type PartitionRole } from "../src/partition/Partition.ts";
 import { assertView, type PartitionView } from "../src/partition/PartitionView.ts";
+import type { DiskFile } from "../src/platform/Disk.ts";
 import { isPending, type MaybePending, type Offset, type Uuid } from "../src/prelude/Types.ts";
 import { Errors } from "../src/protocol/Errors.ts";
 import { stampBatch } from "../src/record/RecordBatch.ts";
@@ -25,13 +26,24 @@ export interface LoadedLog {
   readonly state: LogState;
 }
 
+/** What a log that was just made must flush once beside its own files. */
+export interface NewFolder {
+  readonly files: ReadonlyArray<DiskFile>;
+  readonly directories: ReadonlyArray<string>;
+}
+
 export type FlushPolicy = "ack" | "interval" | "os";
 
 export interface PartitionSettings {
   readonly policy: FlushPolicy;
   /** Kafka's `flush.messages`: a flush is due, and waited for, whenever so many records are unflushed. */
   readonly flushMessages: number;
+  /** Kafka's `flush.ms`: under `interval` and `os`, how long a record may stay unflushed. */
+  readonly flushMs: number;
 }
+
+/** What a timer can be set to; longer means never. */
+const MAX_TIMER_MS = 0x7fff_ffff;
 
 export interface PartitionIdentity {
   readonly topic: string;
@@ -79,12 +91,15 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
   private awaitedFlush: Offset = 0;
   /** Batch ends above the high watermark with the bytes appended up to them, oldest first. */
   private uncommitted: Array<{ readonly end: Offset; readonly bytes: number }> = [];
+  private created: NewFolder | undefined;
+  private segmentCount: number;
+  private flushTimerArmed = false;
   private appendedBytes = 0;
   private committedBytes = 0;
 
   constructor(
     readonly identity: PartitionIdentity,
-    private loaded: LoadedLog,
+    private loaded: LoadedLog & { readonly created?: NewFolder | undefined },
     private role: PartitionRole,
     private settings: PartitionSettings,
     /** Recovery has made everything below durable; nothing above is shown before it is flushed. */
@@ -93,6 +108,8 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
   ) {
     this.flushedOffset = durableOffset;
     this.highWatermark = durableOffset;
+    this.created = loaded.created;
+    this.segmentCount = loaded.log.segments.length;
     this.current = this.makeView();
     const { topic, partition } = identity;
     this.actor = spawn(environment, `partition ${topic}-${partition}`, this);
@@ -111,6 +128,31 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
   /** Everything below is flushed: the recovery point. */
   get recoveryPoint(): Offset {
     return this.flushedOffset;
+  }
+
+  /** Ends the actor's work in order; the answer's ticket is what a clean stop must still flush. */
+  shutDown(): Promise<{ readonly clean: boolean; readonly ticket: FlushTicket | undefined }> {
+    return new Promise((resolve) => {
+      const closed = (): void => {
+        const { log, state } = this.loaded;
+        if (this.offlineReason !== undefined || log.hasFailed) return resolve({ clean: false, ticket: undefined });
+        resolve({ clean: true, ticket: this.withCreated(log.prepareClose(snapshotOf(state))) });
+      };
+      this.actor.tell({ kind: "close", error: Errors.NOT_LEADER_OR_FOLLOWER, closed });
+    });
+  }
+
+  /** The ticket of `shutDown` is durable: the recovery point is the log's end. */
+  confirmShutDown(ticket: FlushTicket | undefined): void {
+    if (ticket !== undefined) this.loaded.log.flushed(ticket);
+    this.flushedOffset = this.loaded.state.logEndOffset;
+  }
+
+  /** Closes the log's files once readers are done with them, and ends the fiber. */
+  close(): void {
+    this.closed = true;
+    this.loaded.log.close();
+    this.environment.fork(this.actor.stop());
   }
 
   turn(messages: ReadonlyArray<PartitionMessage>): MaybePending<void> {
@@ -149,7 +191,20 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
   }
 
   beginFlush(): FlushTicket | undefined {
-    return this.closed || this.offlineReason !== undefined ? undefined : this.loaded.log.beginFlush();
+    if (this.closed || this.offlineReason !== undefined) return undefined;
+    return this.withCreated(this.loaded.log.beginFlush());
+  }
+
+  /** The first ticket of a log that was just made also carries its folder's name and metadata file. */
+  private withCreated(ticket: FlushTicket | undefined): FlushTicket | undefined {
+    const { created } = this;
+    if (ticket === undefined || created === undefined) return ticket;
+    this.created = undefined;
+    return {
+      ...ticket,
+      files: [...ticket.files, ...created.files],
+      directories: [...new Set([...ticket.directories, ...created.directories])],
+    };
   }
 
   flushed(ticket: FlushTicket): void {
@@ -184,6 +239,7 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
         this.flushedOffset = Math.max(this.flushedOffset, message.ticket.offset);
         return;
       case "flushFailed":
+        this.loaded.log.flushFailed(message.ticket);
         return this.afterFailedFlush(message.error);
       case "role":
         this.role = message.role;
@@ -192,7 +248,7 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
         this.settings = message.settings;
         return;
       case "close":
-        return this.close(message.error, message.closed);
+        return this.finishWork(message.error, message.closed);
     }
   }
 
@@ -214,13 +270,28 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
   }
 
   private written(): void {
-    const { state } = this.loaded;
-    if (this.settings.policy === "ack") this.environment.dirty(this);
-    else if (state.logEndOffset - this.flushedOffset >= this.settings.flushMessages) {
+    const { log, state } = this.loaded;
+    const rolled = log.segments.length !== this.segmentCount;
+    this.segmentCount = log.segments.length;
+    const { policy, flushMessages } = this.settings;
+    if (policy === "ack") this.environment.dirty(this);
+    else if (state.logEndOffset - this.flushedOffset >= flushMessages) {
       this.awaitedFlush = state.logEndOffset;
       this.environment.dirty(this);
-    }
+    } else if (rolled) this.environment.dirty(this);
+    else this.armFlushTimer();
     this.publish();
+  }
+
+  /** Under `interval` and `os` a written record is flushed when `flush.ms` have passed, if that is set. */
+  private armFlushTimer(): void {
+    const { flushMs } = this.settings;
+    if (this.flushTimerArmed || flushMs >= MAX_TIMER_MS) return;
+    this.flushTimerArmed = true;
+    this.environment.clock.after(flushMs, () => {
+      this.flushTimerArmed = false;
+      this.environment.dirty(this);
+    });
   }
 
   private publish(): void {
@@ -342,7 +413,7 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
   }
 
   /** Ends the actor's work: `error` answers whoever still waits. Bytes already staged are written first. */
-  private close(error: number, done: () => void): MaybePending<void> {
+  private finishWork(error: number, done: () => void): MaybePending<void> {
     const finish = (): void => {
       this.closed = true;
       this.parked.fail(error);

@@ -107,10 +107,9 @@ class FetchInFlight {
     if (this.closed) return;
     const { minBytes, maxWaitMs } = this.request;
     const left = maxWaitMs - (this.context.ports.clock.monotonic() - this.startedAt);
-    if (reading.bytes >= minBytes || reading.urgent || reading.views.length === 0 || left <= 0) {
-      return this.finish(this.respond(reading));
-    }
     const { delayedFetches, timers } = this.context.ports;
+    const nothingToWaitFor = reading.views.length === 0 || left <= 0 || delayedFetches.stopping;
+    if (reading.bytes >= minBytes || reading.urgent || nothingToWaitFor) return this.finish(this.respond(reading));
     this.waiting = new WaitingFetch(minBytes - reading.bytes, this.readCommitted, () => this.attempt());
     delayedFetches.wait(this.waiting, reading.views);
     this.cancelDeadline ??= timers.after(left, () => this.onDeadline());

@@ -34,6 +34,8 @@ export class DelayedFetches {
   private readonly waiting = new Map<Uuid, Array<Set<WaitingFetch> | undefined>>();
   /** Fetches that wait now. */
   size = 0;
+  /** Nothing may wait any more. */
+  stopping = false;
 
   constructor(private readonly tasks: TaskList) {}
 
@@ -75,6 +77,14 @@ export class DelayedFetches {
   /** The partition is gone from here or cannot be read: whoever waits for it learns why by reading again. */
   lost(topicId: Uuid, partition: number): void {
     for (const fetch of this.waiting.get(topicId)?.[partition] ?? []) this.finish(fetch);
+  }
+
+  /** The broker stops: every waiter answers with what there is, and none waits again. */
+  finishAll(): void {
+    this.stopping = true;
+    for (const partitions of [...this.waiting.values()]) {
+      for (const waiters of partitions) for (const fetch of [...(waiters ?? [])]) this.finish(fetch);
+    }
   }
 
   private satisfied(fetch: WaitingFetch, view: PartitionView): boolean {

@@ -51,10 +51,12 @@ export const readPartition = (view: PartitionView, bounds: ReadBounds): MaybePen
   if (offset >= bound || (maxBytes <= 0 && !minOneBatch)) {
     return { records: NOTHING, abortedTransactions: readCommitted ? [] : null };
   }
-  const answer = (records: Uint8Array): PartitionRead => ({
-    records,
-    abortedTransactions: readCommitted ? view.log.abortedTransactions(offset, bound) : null,
-  });
+  const answer = (records: Uint8Array): MaybePending<PartitionRead> => {
+    if (!readCommitted) return { records, abortedTransactions: null };
+    const aborted = view.log.abortedTransactions(offset, bound);
+    if (!isPending(aborted)) return { records, abortedTransactions: aborted };
+    return aborted.then((abortedTransactions) => ({ records, abortedTransactions }));
+  };
   const read = view.log.read(offset, Math.max(0, maxBytes), bound, minOneBatch);
   return isPending(read) ? read.then((data) => answer(data.records)) : answer(read.records);
 };

@@ -1,0 +1,208 @@
+/**
+ * The root of the actors: it starts a broker in order (lock and read the log directory, replay the metadata, register,
+ * recover what needs it, listen) and stops it in order (no new connections, answers out, logs flushed, clean-shutdown
+ * marker). What must stay true: no client is served before recovery is done; the marker is written only when every log
+ * was closed properly; whatever fails at start leaves the data as it was.
+ */
+import { Effect, type Fiber, Scheduler } from "effect";
+import { DelayedFetches } from "../src/api/DelayedFetch.ts";
+import { FetchSessions } from "../src/api/FetchSession.ts";
+import { makeHandlers } from "../src/api/Handlers.ts";
+import type { Ports } from "../src/api/Ports.ts";
+import type { BrokerConfig } from "../src/config/BrokerConfig.ts";
+import { type BrokerListener, resolveListeners } from "../src/config/Listeners.ts";
+import { controllerRules } from "../src/metadata/ControllerRules.ts";
+import type { Clock } from "../src/platform/Clock.ts";
+import type { Disk } from "../src/platform/Disk.ts";
+import type { Endpoint, Network } from "../src/platform/Network.ts";
+import type { Random } from "../src/platform/Random.ts";
+import type { TaskList } from "../src/platform/TaskList.ts";
+import { makeTaskListScheduler } from "../src/platform/TaskListScheduler.ts";
+import type { Codecs } from "../src/record/Compression.ts";
+import type { ActorContext } from "./Actor.ts";
+import { ByteCredit } from "./ByteCredit.ts";
+import { Controller } from "./Controller.ts";
+import { KafkaListener } from "./KafkaListener.ts";
+import { METADATA_FOLDER, openMetadataLog } from "./LocalMetadataLog.ts";
+import { LogDirectory } from "./LogDirectory.ts";
+import { LogMaintenance } from "./LogMaintenance.ts";
+import type { Partition } from "./Partition.ts";
+import { ReplicaManager } from "./ReplicaManager.ts";
+import { StartupError } from "./StartupError.ts";
+import { TimingWheel } from "./TimingWheel.ts";
+
+/** Everything outside: the ports, real or simulated. */
+export interface Platform {
+  readonly disk: Disk;
+  readonly network: Network;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly tasks: TaskList;
+  readonly codecs: Codecs;
+}
+
+export interface BrokerOptions {
+  readonly config: BrokerConfig;
+  /** The cluster id an empty directory gets; undefined: a random one. */
+  readonly clusterId?: string | undefined;
+  readonly log: (level: "info" | "warn" | "error", message: string) => void;
+  /** The request log while an operator has it on. */
+  readonly requestLog: () => ((line: string) => void) | undefined;
+  /** The broker cannot go on (its controller failed): the process should end. */
+  readonly fatal: (why: string) => void;
+}
+
+export interface Broker {
+  readonly clusterId: string;
+  readonly nodeId: number;
+  readonly listeners: ReadonlyArray<{ readonly name: string; readonly endpoint: Endpoint }>;
+  readonly directory: string;
+  /** Orderly: everything in flight is answered, everything written is flushed, the marker is written. */
+  readonly stop: Effect.Effect<void>;
+}
+
+/** What in-flight requests get before their connections are closed. */
+const DRAIN_MS = 1000;
+/** Frames not yet answered, all connections together, when `queued.max.request.bytes` does not say. */
+const DEFAULT_REQUEST_BYTES = 512 * 1024 * 1024;
+/** Kafka's `min.incremental.fetch.session.eviction.ms`, a constant. */
+const FETCH_SESSION_EVICTION_MS = 120_000;
+/** How often a stopping broker looks whether its connections are idle. */
+const DRAIN_STEP_MS = 5;
+
+/** Fails (a defect with one clear line) when the data directory or a listener cannot be had. */
+export const startBroker = (platform: Platform, options: BrokerOptions): Effect.Effect<Broker> =>
+  Effect.gen(function* () {
+    const { disk, network, clock, random, tasks, codecs } = platform;
+    const { config } = options;
+    const scheduler = makeTaskListScheduler(tasks);
+    const run = <A, E>(effect: Effect.Effect<A, E>): Fiber.Fiber<A, E> =>
+      Effect.runFork(Effect.provideService(effect, Scheduler.Scheduler, scheduler));
+    const context: ActorContext = { tasks, clock, fork: run, log: options.log };
+    const timers = new TimingWheel(clock);
+    const delayedFetches = new DelayedFetches(tasks);
+    const { nodeId } = config;
+
+    const directory = yield* Effect.promise(async () =>
+      LogDirectory.open(context, { disk, random, config, clusterId: options.clusterId }),
+    );
+    const snapshotBytes = config.number("metadata.log.max.record.bytes.between.snapshots");
+    const metadata = yield* Effect.promise(() =>
+      openMetadataLog(context, { disk, codecs, directory, nodeId, snapshotBytes }),
+    );
+    const replicas = new ReplicaManager({
+      ...context,
+      nodeId,
+      config: () => config,
+      codecs,
+      directory,
+      delayedFetches,
+    });
+    const controller = new Controller(metadata.image, {
+      ...context,
+      metadataLog: metadata.log,
+      rules: () => controllerRules(config),
+      published: (image, records) => {
+        replicas.apply(image, records);
+        metadata.log.considerSnapshot(image);
+      },
+      fatal: options.fatal,
+    });
+    replicas.host(metadata.image);
+    directory.sweep((folder, topicId) => folder === METADATA_FOLDER || replicas.hosts(folder, topicId));
+    if (!directory.wasClean) yield* Effect.promise(() => replicas.openAll());
+
+    const ports: Ports = {
+      nodeId,
+      clusterId: directory.clusterId,
+      config,
+      clock,
+      random,
+      codecs,
+      metadata: controller,
+      controller,
+      replicas,
+      delayedFetches,
+      fetchSessions: new FetchSessions(
+        config.number("max.incremental.fetch.session.cache.slots"),
+        FETCH_SESSION_EVICTION_MS,
+        () => clock.monotonic(),
+        (bound) => random.below(bound),
+      ),
+      timers,
+      handlers: makeHandlers(),
+    };
+
+    const queued = config.number("queued.max.request.bytes");
+    const credit = new ByteCredit(queued > 0 ? queued : DEFAULT_REQUEST_BYTES);
+    const limits = {
+      maxConnections: config.number("max.connections"),
+      maxConnectionsPerIp: config.number("max.connections.per.ip"),
+    };
+    const listeners: Array<{ name: string; endpoint: Endpoint; listener: KafkaListener }> = [];
+    for (const { name, bind } of listenersOf(config)) {
+      const listener = new KafkaListener(network, bind, limits, {
+        ...context,
+        ports,
+        credit,
+        listenerName: name,
+        maxFrameBytes: config.number("socket.request.max.bytes"),
+        maxIdleMs: config.number("connections.max.idle.ms"),
+        run,
+        requestLog: options.requestLog,
+      });
+      listeners.push({ name, endpoint: listener.endpoint, listener });
+    }
+    const endPoints = listeners.map(({ name, endpoint }) => ({ name, ...endpoint, securityProtocol: 0 }));
+    yield* controller.ask({ type: "Activate" });
+    const registration = yield* controller.ask({
+      type: "RegisterBroker",
+      clusterId: directory.clusterId,
+      brokerId: nodeId,
+      incarnationId: random.uuid(),
+      endPoints,
+      features: [],
+      rack: config.optionalString("broker.rack") ?? null,
+      logDirs: [directory.id],
+      fenced: false,
+      cleanShutdown: directory.wasClean,
+    });
+    if (registration.error !== undefined) {
+      throw new StartupError(registration.error.message ?? "the controller refused this broker's registration");
+    }
+    controller.registered(nodeId, registration.brokerEpoch);
+    const partitions = (): Partition[] => [...replicas.opened(), metadata.partition];
+    const maintenance = new LogMaintenance({ clock, config, directory, partitions, log: options.log });
+
+    const stop = Effect.gen(function* () {
+      for (const { listener } of listeners) listener.mute();
+      delayedFetches.finishAll();
+      yield* Effect.promise(() =>
+        drained(
+          listeners.map(({ listener }) => listener),
+          clock,
+        ),
+      );
+      for (const { listener } of listeners) listener.closeConnections("the broker is stopping");
+      maintenance.stop();
+      yield* Effect.promise(() => directory.closeAll(partitions(), registration.brokerEpoch));
+    });
+    return { clusterId: directory.clusterId, nodeId, listeners, directory: directory.path, stop };
+  });
+
+const listenersOf = (config: BrokerConfig): ReadonlyArray<BrokerListener> => {
+  const { listeners, errors } = resolveListeners(config);
+  if (errors.length > 0) throw new StartupError(errors.join("; "));
+  return listeners;
+};
+
+/** Resolves when no request is in flight, or when the time is up. Waiting fetches are answered with what there is. */
+const drained = (listeners: ReadonlyArray<KafkaListener>, clock: Clock): Promise<void> =>
+  new Promise((resolve) => {
+    const deadline = clock.monotonic() + DRAIN_MS;
+    const look = (): void => {
+      if (clock.monotonic() >= deadline || listeners.every((listener) => listener.isIdle)) resolve();
+      else clock.after(DRAIN_STEP_MS, look);
+    };
+    look();
+  });

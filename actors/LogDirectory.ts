@@ -1,0 +1,306 @@
+/**
+ * One log directory (`log.dirs`): its lock, its identity (`meta.properties`), its checkpoints, its Flusher, and the
+ * opening and closing of the logs in it. What must stay true: two brokers never share it; a directory of another
+ * cluster or node, or of a later format, is refused untouched; the clean-shutdown marker exists only while no broker
+ * runs on it and every log in it was closed with its state on disk; a recovery point in its file is never above what
+ * was flushed.
+ */
+import type { BrokerConfig } from "../src/config/BrokerConfig.ts";
+import type { TopicConfig } from "../src/config/TopicConfig.ts";
+import {
+  CLEAN_SHUTDOWN_FILE,
+  decodeMetaProperties,
+  decodeOffsetCheckpoint,
+  decodePartitionMetadata,
+  encodeCleanShutdown,
+  encodeMetaProperties,
+  encodeOffsetCheckpoint,
+  encodePartitionMetadata,
+  HIGH_WATERMARK_FILE,
+  LOCK_FILE,
+  LOG_START_OFFSET_FILE,
+  META_PROPERTIES_FILE,
+  PARTITION_METADATA_FILE,
+  partitionDirectory,
+  partitionOfDirectory,
+  RECOVERY_POINT_FILE,
+} from "../src/log/Checkpoints.ts";
+import { loadLog, reload } from "../src/log/LogLoader.ts";
+import { TailBudget } from "../src/log/LogTail.ts";
+import type { LogConfig } from "../src/log/UnifiedLog.ts";
+import type { Disk } from "../src/platform/Disk.ts";
+import type { Random } from "../src/platform/Random.ts";
+import { isPending, type MaybePending, type Offset, type Uuid } from "../src/prelude/Types.ts";
+import type { ActorContext, ActorRef } from "./Actor.ts";
+import { type Flushable, type Flusher, flushTicket, startFlusher } from "./Flusher.ts";
+import type { LoadedLog, NewFolder, Partition } from "./Partition.ts";
+import { StartupError } from "./StartupError.ts";
+
+/** Kafka's suffixes of folders that are to go, and of those no metadata knows. */
+const DELETE_SUFFIX = "-delete";
+const STRAY_SUFFIX = "-stray";
+
+export interface LogIdentity {
+  readonly topic: string;
+  readonly topicId: Uuid;
+  readonly partition: number;
+}
+
+export interface OpenedLog extends LoadedLog {
+  /** Everything below is durable now. */
+  readonly durableOffset: Offset;
+  /** Of a log that was just made: what its first flush must also make durable. */
+  readonly created: NewFolder | undefined;
+}
+
+export interface LogDirectoryServices {
+  readonly disk: Disk;
+  readonly random: Random;
+  readonly config: BrokerConfig;
+  /** The cluster id for an empty directory; undefined: a random one. */
+  readonly clusterId: string | undefined;
+}
+
+export class LogDirectory {
+  readonly flusherMetrics: Flusher["metrics"];
+  readonly flusher: ActorRef<Flushable>;
+  private readonly disk: Disk;
+  private readonly budget: TailBudget;
+  /** As they were in the checkpoint files at start; a partition opened later takes its own from here. */
+  private readonly recoveryPoints: ReadonlyMap<string, Offset>;
+  private readonly logStartOffsets: ReadonlyMap<string, Offset>;
+
+  private constructor(
+    private readonly context: ActorContext,
+    private readonly services: LogDirectoryServices,
+    readonly path: string,
+    readonly clusterId: string,
+    readonly id: Uuid,
+    /** The broker before this one stopped in an orderly way. */
+    readonly wasClean: boolean,
+    private readonly unlock: () => void,
+  ) {
+    this.disk = services.disk;
+    this.budget = new TailBudget();
+    this.recoveryPoints = this.readCheckpoint(RECOVERY_POINT_FILE);
+    this.logStartOffsets = this.readCheckpoint(LOG_START_OFFSET_FILE);
+    const flusher = startFlusher(context, this.disk, path);
+    this.flusher = flusher.actor;
+    this.flusherMetrics = flusher.metrics;
+  }
+
+  /** Throws `StartupError` with one clear line; then nothing was touched. */
+  static open(context: ActorContext, services: LogDirectoryServices): MaybePending<LogDirectory> {
+    const { disk, config } = services;
+    const [path, ...more] = config.logDirs;
+    if (path === undefined || more.length > 0) {
+      throw new StartupError(
+        `log.dirs: one directory is supported, ${config.logDirs.length} are given: ${config.logDirs.join(", ")}`,
+      );
+    }
+    try {
+      disk.makeDirectory(path);
+    } catch (error) {
+      throw new StartupError(`log.dirs: ${path} cannot be created: ${String(error)}`);
+    }
+    const unlock = lock(disk, path);
+    try {
+      const { clusterId, directoryId } = identify(services, path);
+      const marker = `${path}/${CLEAN_SHUTDOWN_FILE}`;
+      const wasClean = disk.exists(marker);
+      const open = (): LogDirectory =>
+        new LogDirectory(context, services, path, clusterId, directoryId, wasClean, unlock);
+      if (!wasClean) return open();
+      // From the first write on this run is unclean: the removal must be durable before it.
+      disk.remove(marker);
+      const flushing = disk.flushDirectory(path);
+      return isPending(flushing) ? flushing.then(open) : open();
+    } catch (error) {
+      unlock();
+      throw error;
+    }
+  }
+
+  /** Opens a partition's log, made when there is none; recovered and made durable when the last stop was unclean. */
+  open(identity: LogIdentity, topic: TopicConfig): MaybePending<OpenedLog> {
+    return this.openFolder(partitionDirectory(identity), identity.topicId, this.logConfig(topic));
+  }
+
+  openFolder(name: string, topicId: Uuid, config: LogConfig): MaybePending<OpenedLog> {
+    const folder = `${this.path}/${name}`;
+    const created = this.disk.isDirectory(folder) ? this.checkTopicId(folder, topicId) : this.create(folder, topicId);
+    const loading = loadLog(this.disk, folder, config, {
+      clean: this.wasClean,
+      recoveryPoint: this.recoveryPoints.get(name) ?? 0,
+      logStartOffset: this.logStartOffsets.get(name) ?? 0,
+      budget: this.budget,
+    });
+    const finish = (loaded: LoadedLog & { repairs: ReadonlyArray<string> }): MaybePending<OpenedLog> => {
+      for (const repair of loaded.repairs) this.context.log("warn", repair);
+      return this.makeDurable(loaded, created);
+    };
+    return isPending(loading) ? loading.then(finish) : finish(loading);
+  }
+
+  /** After a failed write or flush: cut to the last good length, or lower, and folded again. */
+  reopen(broken: LoadedLog, keepBelow: Offset | undefined): MaybePending<LoadedLog> {
+    const { logStartOffset } = broken.state;
+    return reload(this.disk, broken.log, {
+      logStartOffset,
+      budget: this.budget,
+      ...(keepBelow === undefined ? {} : { endOffset: keepBelow }),
+    });
+  }
+
+  /** Takes a removed partition's folder out of the way: renamed now, so that its name is free, gone later. */
+  markDeleted({ topic, partition }: LogIdentity): void {
+    const folder = `${this.path}/${topic}-${partition}`;
+    if (!this.disk.isDirectory(folder)) return;
+    const unique = this.services.random.uuid().replaceAll("-", "_");
+    const doomed = `${this.path}/${topic.slice(0, 200)}-${partition}.${unique}${DELETE_SUFFIX}`;
+    this.disk.rename(folder, doomed);
+    const delay = this.services.config.number("log.segment.delete.delay.ms");
+    this.context.clock.after(delay, () => this.disk.removeDirectory(doomed));
+  }
+
+  /** Removes what earlier deletions left; folders the metadata does not know are renamed and kept (S1). */
+  sweep(known: (folder: string, topicId: Uuid | undefined) => boolean): void {
+    for (const name of this.disk.list(this.path)) {
+      const folder = `${this.path}/${name}`;
+      if (!/-\d+(\.|$)/.test(name) || !this.disk.isDirectory(folder)) continue;
+      if (name.endsWith(DELETE_SUFFIX)) this.disk.removeDirectory(folder);
+      else if (!name.endsWith(STRAY_SUFFIX) && !known(name, this.topicIdOf(folder))) {
+        this.context.log("warn", `${folder} belongs to no known partition: kept as ${name}${STRAY_SUFFIX}`);
+        this.disk.rename(folder, `${folder}${STRAY_SUFFIX}`);
+      }
+    }
+  }
+
+  /** Writes the checkpoint files; partitions not opened in this run keep what the files had. */
+  checkpoint(partitions: Iterable<Partition>): void {
+    const recoveryPoints = new Map(this.recoveryPoints);
+    const logStartOffsets = new Map(this.logStartOffsets);
+    const highWatermarks = new Map<string, Offset>();
+    for (const { identity, recoveryPoint, view } of partitions) {
+      const name = partitionDirectory(identity);
+      recoveryPoints.set(name, recoveryPoint);
+      if (view === undefined) continue;
+      logStartOffsets.set(name, view.logStartOffset);
+      highWatermarks.set(name, view.highWatermark);
+    }
+    this.writeCheckpoint(RECOVERY_POINT_FILE, recoveryPoints);
+    this.writeCheckpoint(LOG_START_OFFSET_FILE, logStartOffsets);
+    this.writeCheckpoint(HIGH_WATERMARK_FILE, highWatermarks);
+  }
+
+  private writeCheckpoint(file: string, offsets: ReadonlyMap<string, Offset>): void {
+    const entries = Array.from(offsets, ([name, offset]) => ({ ...partitionOfDirectory(name)!, offset }));
+    this.disk.replaceFile(`${this.path}/${file}`, encodeOffsetCheckpoint(entries));
+  }
+
+  /** The orderly end: snapshots, one flush, checkpoints, marker, lock. No marker when any log was offline. */
+  async closeAll(partitions: ReadonlyArray<Partition>, brokerEpoch: number): Promise<void> {
+    const closings = await Promise.all(partitions.map((partition) => partition.shutDown()));
+    let clean = closings.every((closing) => closing.clean);
+    const tickets = closings.flatMap(({ ticket }) => (ticket === undefined ? [] : [ticket]));
+    try {
+      await Promise.all(tickets.map((ticket) => flushTicket(this.disk, ticket)));
+    } catch (error) {
+      clean = false;
+      this.context.log("error", `the last flush failed: ${String(error)}`);
+    }
+    if (clean) {
+      for (const [index, partition] of partitions.entries()) partition.confirmShutDown(closings[index]!.ticket);
+      this.checkpoint(partitions);
+      this.disk.replaceFile(`${this.path}/${CLEAN_SHUTDOWN_FILE}`, encodeCleanShutdown(brokerEpoch));
+    }
+    for (const partition of partitions) partition.close();
+    this.unlock();
+  }
+
+  logConfig(topic: TopicConfig): LogConfig {
+    const jitter = topic.number("segment.jitter.ms");
+    return {
+      segmentBytes: topic.segmentBytes,
+      segmentMs: topic.number("segment.ms"),
+      segmentJitterMs: jitter > 0 ? this.services.random.below(Math.min(jitter, 0xffff_ffff)) : 0,
+      segmentIndexBytes: topic.number("segment.index.bytes"),
+      indexIntervalBytes: topic.number("index.interval.bytes"),
+    };
+  }
+
+  private create(folder: string, topicId: Uuid): OpenedLog["created"] {
+    this.disk.makeDirectory(folder);
+    const file = this.disk.open(`${folder}/${PARTITION_METADATA_FILE}`, "write");
+    void file.write([encodePartitionMetadata(topicId)], 0);
+    return { files: [file], directories: [folder, this.path] };
+  }
+
+  /** A folder of the same name under another topic id is not this partition's. */
+  private checkTopicId(folder: string, topicId: Uuid): undefined {
+    const found = this.topicIdOf(folder);
+    if (found === undefined || found === topicId) return undefined;
+    throw new Error(`${folder} belongs to topic id ${found}, not ${topicId}`);
+  }
+
+  private topicIdOf(folder: string): Uuid | undefined {
+    const content = this.disk.readFile(`${folder}/${PARTITION_METADATA_FILE}`);
+    return content === undefined ? undefined : decodePartitionMetadata(content);
+  }
+
+  /** What recovery keeps counts as flushed only after recovery has flushed it. */
+  private makeDurable(loaded: LoadedLog, created: OpenedLog["created"]): MaybePending<OpenedLog> {
+    const ticket = loaded.log.beginFlush();
+    const opened = (): OpenedLog => {
+      if (ticket !== undefined) loaded.log.flushed(ticket);
+      return { ...loaded, durableOffset: loaded.log.flushedOffset, created };
+    };
+    if (ticket === undefined) return opened();
+    const flushing = flushTicket(this.disk, ticket);
+    return isPending(flushing) ? flushing.then(opened) : opened();
+  }
+
+  private readCheckpoint(name: string): ReadonlyMap<string, Offset> {
+    const content = this.disk.readFile(`${this.path}/${name}`);
+    const entries = (content === undefined ? undefined : decodeOffsetCheckpoint(content)) ?? [];
+    return new Map(entries.map((entry) => [partitionDirectory(entry), entry.offset]));
+  }
+}
+
+const lock = (disk: Disk, path: string): (() => void) => {
+  let unlock: (() => void) | undefined;
+  try {
+    unlock = disk.lock(`${path}/${LOCK_FILE}`);
+  } catch (error) {
+    throw new StartupError(`log.dirs: ${path} is not writable: ${String(error)}`);
+  }
+  if (unlock === undefined) throw new StartupError(`log.dirs: ${path} is used by another process`);
+  return unlock;
+};
+
+/** Reads the directory's identity, or makes one in an empty directory. */
+const identify = (services: LogDirectoryServices, path: string): { clusterId: string; directoryId: Uuid } => {
+  const { disk, random, config } = services;
+  const { nodeId } = config;
+  const file = `${path}/${META_PROPERTIES_FILE}`;
+  const content = disk.readFile(file);
+  if (content === undefined) {
+    const foreign = disk.list(path).filter((name) => name !== LOCK_FILE);
+    if (foreign.length > 0) {
+      throw new StartupError(`log.dirs: ${path} is not empty and has no ${META_PROPERTIES_FILE} (found ${foreign[0]})`);
+    }
+    const made = { clusterId: services.clusterId ?? random.uuid(), directoryId: random.uuid() };
+    disk.replaceFile(file, encodeMetaProperties({ version: 1, nodeId, ...made }));
+    return made;
+  }
+  const properties = decodeMetaProperties(content);
+  if (properties === undefined) throw new StartupError(`${file} cannot be read`);
+  if (properties.version !== 1) throw new StartupError(`${file}: version is ${properties.version}, 1 is supported`);
+  if (properties.nodeId !== nodeId) {
+    throw new StartupError(`${file}: node.id is ${properties.nodeId}, but this broker's node.id is ${nodeId}`);
+  }
+  if (services.clusterId !== undefined && services.clusterId !== properties.clusterId) {
+    throw new StartupError(`${file}: cluster.id is ${properties.clusterId}, but CLUSTER_ID is ${services.clusterId}`);
+  }
+  return { clusterId: properties.clusterId, directoryId: properties.directoryId ?? random.uuid() };
+};

@@ -1,0 +1,270 @@
+/**
+ * The ReplicaManager: which partitions this broker hosts, by topic id, and the way to each partition's actor. It follows
+ * the published metadata image: what appears is created, what goes is closed, its folder renamed and removed later. What
+ * must stay true: one actor per hosted partition and per log, for its whole life; a partition is opened before its
+ * first use, not at start; nothing is deleted but what a committed record removed (S1).
+ */
+
+import type { DelayedFetches } from "../src/api/DelayedFetch.ts";
+import type { AppendCommand, ReplicaManagerPort } from "../src/api/Ports.ts";
+import type { BrokerConfig } from "../src/config/BrokerConfig.ts";
+import { TopicConfig } from "../src/config/TopicConfig.ts";
+import type { ValidationRules } from "../src/log/LogValidator.ts";
+import { touchedTopics } from "../src/metadata/MetadataDelta.ts";
+import {
+  ConfigResourceType,
+  configOverrides,
+  type MetadataImage,
+  type PartitionRegistration,
+  type TopicImage,
+} from "../src/metadata/MetadataImage.ts";
+import type { MetadataRecord } from "../src/metadata/MetadataRecords.ts";
+import type { PartitionRole } from "../src/partition/Partition.ts";
+import type { PartitionView } from "../src/partition/PartitionView.ts";
+import { isPending, type MaybePending, type Uuid } from "../src/prelude/Types.ts";
+import { Errors } from "../src/protocol/Errors.ts";
+import type { Codecs } from "../src/record/Compression.ts";
+import type { ActorContext } from "./Actor.ts";
+import type { LogDirectory, OpenedLog } from "./LogDirectory.ts";
+import { type LoadedLog, Partition, type PartitionSettings } from "./Partition.ts";
+
+export interface ReplicaManagerEnvironment extends ActorContext {
+  readonly nodeId: number;
+  readonly config: () => BrokerConfig;
+  readonly codecs: Codecs;
+  readonly directory: LogDirectory;
+  readonly delayedFetches: DelayedFetches;
+}
+
+/** `log.flush.policy=interval` without `log.flush.interval.ms`. */
+const DEFAULT_FLUSH_INTERVAL_MS = 1000;
+
+/** A hosted partition before and after its log is opened. */
+interface Hosted {
+  registration: PartitionRegistration;
+  /** undefined until first used; the error why it cannot be opened; or the actor. */
+  opened: Partition | { readonly error: string } | undefined;
+  /** While an opening waits for the disk: who wants the actor meanwhile. */
+  opening: Promise<Partition | undefined> | undefined;
+}
+
+interface HostedTopic {
+  topic: TopicImage;
+  config: TopicConfig;
+  rules: Omit<ValidationRules, "topicPartition" | "now" | "produceVersion">;
+  /** By partition index; undefined where this broker has no replica. */
+  readonly partitions: Array<Hosted | undefined>;
+}
+
+export class ReplicaManager implements ReplicaManagerPort {
+  private readonly topics = new Map<Uuid, HostedTopic>();
+
+  constructor(private readonly environment: ReplicaManagerEnvironment) {}
+
+  view(topicId: Uuid, index: number): PartitionView | number {
+    const topic = this.topics.get(topicId);
+    if (topic === undefined) return Errors.UNKNOWN_TOPIC_ID;
+    const hosted = topic.partitions[index];
+    if (hosted === undefined) return Errors.UNKNOWN_TOPIC_OR_PARTITION;
+    const partition = this.partition(topic, index, hosted);
+    if (partition === undefined) return Errors.KAFKA_STORAGE_ERROR;
+    if (isPending(partition)) return Errors.NOT_LEADER_OR_FOLLOWER;
+    return partition.view ?? Errors.KAFKA_STORAGE_ERROR;
+  }
+
+  append(topicId: Uuid, index: number, command: AppendCommand): void {
+    const topic = this.topics.get(topicId);
+    const hosted = topic?.partitions[index];
+    if (topic === undefined || hosted === undefined) return refuse(command, Errors.UNKNOWN_TOPIC_OR_PARTITION);
+    const partition = this.partition(topic, index, hosted);
+    if (partition === undefined) return refuse(command, Errors.KAFKA_STORAGE_ERROR);
+    if (isPending(partition)) return refuse(command, Errors.NOT_LEADER_OR_FOLLOWER);
+    partition.actor.tell({ kind: "append", command });
+  }
+
+  validationRules({ id }: TopicImage, index: number, produceVersion: number): ValidationRules | undefined {
+    const topic = this.topics.get(id);
+    if (topic === undefined) return undefined;
+    const topicPartition = `${topic.topic.name}-${index}`;
+    return { ...topic.rules, topicPartition, now: this.environment.clock.wall(), produceVersion };
+  }
+
+  /** Hosts what the image has, at start: nothing is opened yet. */
+  host(image: MetadataImage): void {
+    for (const topic of image.topicsById.values()) this.applyTopic(image, topic);
+  }
+
+  /** Follows one published change of the image. */
+  apply(image: MetadataImage, records: ReadonlyArray<MetadataRecord>): void {
+    for (const id of touchedTopics(records)) {
+      const topic = image.topicsById.get(id);
+      if (topic === undefined) this.removeTopic(id);
+      else this.applyTopic(image, topic);
+    }
+  }
+
+  /** Opens every hosted log: after an unclean stop, each is recovered before anyone is served. */
+  async openAll(): Promise<void> {
+    for (const topic of this.topics.values()) {
+      for (const [index, hosted] of topic.partitions.entries()) {
+        if (hosted !== undefined) await this.partition(topic, index, hosted);
+      }
+    }
+  }
+
+  /** Whether a folder of this name and topic id is a hosted partition's; without an id its name decides. */
+  hosts(folder: string, topicId: Uuid | undefined): boolean {
+    const dash = folder.lastIndexOf("-");
+    const [name, index] = [folder.slice(0, dash), Number(folder.slice(dash + 1))];
+    for (const [id, { topic, partitions }] of this.topics) {
+      if (topic.name === name && (topicId === undefined || topicId === id)) return partitions[index] !== undefined;
+    }
+    return false;
+  }
+
+  /** Every partition whose log is open. */
+  *opened(): Iterable<Partition> {
+    for (const topic of this.topics.values()) {
+      for (const hosted of topic.partitions) if (hosted?.opened instanceof Partition) yield hosted.opened;
+    }
+  }
+
+  private partition(topic: HostedTopic, index: number, hosted: Hosted): MaybePending<Partition | undefined> {
+    if (hosted.opened instanceof Partition) return hosted.opened;
+    if (hosted.opened !== undefined) return undefined;
+    if (hosted.opening !== undefined) return hosted.opening;
+    return this.open(topic, index, hosted);
+  }
+
+  private open(topic: HostedTopic, index: number, hosted: Hosted): MaybePending<Partition | undefined> {
+    const { directory } = this.environment;
+    const { name, id } = topic.topic;
+    const failed = (error: unknown): undefined => {
+      hosted.opening = undefined;
+      hosted.opened = { error: String(error) };
+      this.environment.log("error", `${name}-${index} is offline: ${String(error)}`);
+      return undefined;
+    };
+    const ready = (log: OpenedLog): Partition => {
+      hosted.opening = undefined;
+      const partition = this.startPartition(topic, index, hosted, log);
+      hosted.opened = partition;
+      return partition;
+    };
+    try {
+      const opening = directory.open({ topic: name, topicId: id, partition: index }, topic.config);
+      if (!isPending(opening)) return ready(opening);
+      hosted.opening = opening.then(ready, failed);
+      return hosted.opening;
+    } catch (error) {
+      return failed(error);
+    }
+  }
+
+  private startPartition(topic: HostedTopic, index: number, hosted: Hosted, opened: OpenedLog): Partition {
+    const { directory, delayedFetches, nodeId } = this.environment;
+    const { name, id } = topic.topic;
+    const identity = { topic: name, topicId: id, partition: index, nodeId };
+    return new Partition(
+      identity,
+      opened,
+      this.role(topic, hosted.registration),
+      this.settings(topic),
+      opened.durableOffset,
+      {
+        ...this.environment,
+        reopen: (broken: LoadedLog, keepBelow) => directory.reopen(broken, keepBelow),
+        dirty: (log) => directory.flusher.tell(log),
+        published: (view) => delayedFetches.published(view),
+        wentOffline: (_identity, why) => this.environment.log("error", `${name}-${index} is offline: ${why}`),
+      },
+    );
+  }
+
+  private role(topic: HostedTopic, registration: PartitionRegistration): PartitionRole {
+    return {
+      leaderEpoch: registration.leaderEpoch,
+      isLeader: registration.leader === this.environment.nodeId,
+      isrSize: registration.isr.length,
+      replicaCount: registration.replicas.length,
+      minInSyncReplicas: topic.config.number("min.insync.replicas"),
+    };
+  }
+
+  private settings(topic: HostedTopic): PartitionSettings {
+    const policy = this.environment.config().string("log.flush.policy") as PartitionSettings["policy"];
+    const flushMs = policy === "interval" ? this.intervalMs() : topic.config.number("flush.ms");
+    return { policy, flushMessages: topic.config.number("flush.messages"), flushMs };
+  }
+
+  private intervalMs(): number {
+    return this.environment.config().optionalNumber("log.flush.interval.ms") ?? DEFAULT_FLUSH_INTERVAL_MS;
+  }
+
+  private applyTopic(image: MetadataImage, topic: TopicImage): void {
+    const config = TopicConfig.of(
+      this.environment.config(),
+      configOverrides(image, ConfigResourceType.TOPIC, topic.name),
+    );
+    let hostedTopic = this.topics.get(topic.id);
+    if (hostedTopic === undefined) {
+      hostedTopic = { topic, config, rules: this.rulesOf(config), partitions: [] };
+      this.topics.set(topic.id, hostedTopic);
+    } else {
+      hostedTopic.topic = topic;
+      hostedTopic.config = config;
+      hostedTopic.rules = this.rulesOf(config);
+    }
+    for (const [index, registration] of topic.partitions.entries()) {
+      if (!registration.replicas.includes(this.environment.nodeId)) continue;
+      const hosted = hostedTopic.partitions[index];
+      if (hosted === undefined) {
+        hostedTopic.partitions[index] = { registration, opened: undefined, opening: undefined };
+        continue;
+      }
+      hosted.registration = registration;
+      if (!(hosted.opened instanceof Partition)) continue;
+      hosted.opened.actor.tell({ kind: "role", role: this.role(hostedTopic, registration) });
+      hosted.opened.actor.tell({ kind: "settings", settings: this.settings(hostedTopic) });
+    }
+  }
+
+  private rulesOf(config: TopicConfig): HostedTopic["rules"] {
+    return {
+      maxMessageBytes: config.number("max.message.bytes"),
+      segmentBytes: config.segmentBytes,
+      timestampType: config.string("message.timestamp.type") === "LogAppendTime" ? 1 : 0,
+      beforeMaxMs: config.number("message.timestamp.before.max.ms"),
+      afterMaxMs: config.number("message.timestamp.after.max.ms"),
+      compacted: config.compacted,
+      codecs: this.environment.codecs,
+    };
+  }
+
+  /** A committed record removed the topic: waiters are told, actors end, folders are renamed now and removed later. */
+  private removeTopic(id: Uuid): void {
+    const topic = this.topics.get(id);
+    if (topic === undefined) return;
+    this.topics.delete(id);
+    const { directory, delayedFetches } = this.environment;
+    for (const [index, hosted] of topic.partitions.entries()) {
+      if (hosted === undefined) continue;
+      const remove = (): void => directory.markDeleted({ topic: topic.topic.name, topicId: id, partition: index });
+      const { opened } = hosted;
+      if (opened instanceof Partition) {
+        const closed = (): void => {
+          opened.close();
+          remove();
+        };
+        opened.actor.tell({ kind: "close", error: Errors.UNKNOWN_TOPIC_OR_PARTITION, closed });
+      } else if (hosted.opening !== undefined) void hosted.opening.then((partition) => partition?.close()).then(remove);
+      else remove();
+      delayedFetches.lost(id, index);
+    }
+  }
+}
+
+const refuse = (command: AppendCommand, error: number): void => {
+  command.applied();
+  command.settle({ error, baseOffset: -1, logAppendTime: -1, logStartOffset: -1, message: null });
+};

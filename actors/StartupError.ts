@@ -1,0 +1,5 @@
+/** Why the broker cannot start, in one line for a person: what, where, what is allowed. The process exits with 1. */
+export class StartupError extends Error {
+  readonly _tag = "StartupError";
+  override readonly name = "StartupError";
+}

@@ -1,0 +1,113 @@
+/**
+ * The broker as a program: arguments, configuration, platform, Broker; then signals. What must stay true: whatever is
+ * wrong at start is one clear line and exit code 1, and nothing was touched; SIGTERM or SIGINT stops in order and exits
+ * with 0, a second one forces; the lines a person reads at start say where clients connect.
+ */
+import { Cause, Effect, Exit } from "effect";
+import { parseServerArguments, serverHelp } from "../src/cli/ServerArguments.ts";
+import { KAFKA_VERSION, VERSION } from "../src/cli/Version.ts";
+import type { BrokerConfig } from "../src/config/BrokerConfig.ts";
+import { resolveListeners } from "../src/config/Listeners.ts";
+import { loadBrokerConfig } from "../src/config/LoadBrokerConfig.ts";
+import { makeBunPlatform } from "../src/platform/BunPlatform.ts";
+import type { Disk } from "../src/platform/Disk.ts";
+import { type Log, makeLogger } from "../src/platform/Logger.ts";
+import { type Broker, startBroker } from "./Broker.ts";
+import { StartupError } from "./StartupError.ts";
+
+const fail = (message: string, code: number): never => {
+  process.stderr.write(`odradek: ${message}\n`);
+  process.exit(code);
+};
+
+/** Runs the broker until a signal ends it. */
+const main = async (args: ReadonlyArray<string>): Promise<void> => {
+  const parsed = parseServerArguments(args);
+  if (parsed.kind === "help") return void process.stdout.write(serverHelp());
+  if (parsed.kind === "version") return void process.stdout.write(`odradek ${VERSION} (Kafka ${KAFKA_VERSION})\n`);
+  if (parsed.kind === "error") return fail(parsed.message, 2);
+  const { configFile, overrides, logFormat } = parsed.options;
+  const platform = makeBunPlatform();
+  const log = makeLogger({ format: logFormat, now: () => platform.clock.wall() });
+  const loaded = loadBrokerConfig({
+    file: readConfigFile(platform.disk, configFile),
+    environment: process.env,
+    overrides,
+  });
+  for (const warning of loaded.warnings) log("warn", warning);
+  const { config } = loaded;
+  if (config === undefined || loaded.errors.length > 0) return fail(loaded.errors.join("\n"), 1);
+  const { notes, errors } = resolveListeners(config);
+  if (errors.length > 0) return fail(errors.join("\n"), 1);
+  for (const note of notes) log("info", note);
+
+  let requestLog = false;
+  process.on("SIGUSR2", () => {
+    requestLog = !requestLog;
+    log("info", `request log ${requestLog ? "on" : "off"}`);
+  });
+  const logRequest = (line: string): void => log("info", line);
+  const stopping = { begun: false };
+  const exit = await Effect.runPromiseExit(
+    startBroker(platform, {
+      config,
+      clusterId: loaded.clusterId,
+      log,
+      requestLog: () => (requestLog ? logRequest : undefined),
+      fatal: (why) => {
+        if (!stopping.begun) fail(why, 1);
+      },
+    }),
+  );
+  if (Exit.isFailure(exit)) {
+    const error = Cause.squash(exit.cause);
+    return fail(error instanceof StartupError ? error.message : Cause.pretty(exit.cause), 1);
+  }
+  announce(exit.value, config, log);
+  stopOnSignals(exit.value, stopping, log);
+};
+
+const readConfigFile = (disk: Disk, path: string | undefined): { path: string; text: string } | undefined => {
+  if (path === undefined) return undefined;
+  const content = disk.readFile(path);
+  if (content === undefined) return fail(`--config: there is no file ${path}`, 1);
+  return { path, text: new TextDecoder().decode(content) };
+};
+
+const announce = (broker: Broker, config: BrokerConfig, log: Log): void => {
+  log("info", `Odradek ${VERSION} (protocol of Apache Kafka ${KAFKA_VERSION})`);
+  log("info", `cluster ${broker.clusterId}, node ${broker.nodeId}, data in ${broker.directory}`);
+  for (const { name, endpoint } of broker.listeners) {
+    const { host, port } = endpoint;
+    log("info", `${name} listening on ${host}:${port}`);
+    if (host === "0.0.0.0" && config.text("advertised.listeners") === null) {
+      log(
+        "info",
+        `clients are told the address they connected to; behind NAT add advertised.listeners=${name}://<host>:${port}`,
+      );
+    }
+  }
+  log("info", "Kafka Server started");
+};
+
+const stopOnSignals = (broker: Broker, stopping: { begun: boolean }, log: Log): void => {
+  const onSignal = (signal: NodeJS.Signals): void => {
+    if (stopping.begun) {
+      log("warn", `${signal} again: stopping without waiting`);
+      process.exit(1);
+    }
+    stopping.begun = true;
+    log("info", `${signal}: stopping`);
+    Effect.runPromise(broker.stop).then(
+      () => {
+        log("info", "stopped");
+        process.exit(0);
+      },
+      (error: unknown) => fail(`the stop failed: ${String(error)}`, 1),
+    );
+  };
+  process.on("SIGTERM", onSignal);
+  process.on("SIGINT", onSignal);
+};
+
+await main(process.argv.slice(2));
