@@ -141,7 +141,7 @@ describe("UnifiedLog", () => {
   test("appends, reads, rolls, looks up by offset and time, and reopens as a list of batches would", async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 80, size: "max" }), (steps) => run(steps)),
-      { numRuns: 150 },
+      { numRuns: 400 },
     );
   });
 
