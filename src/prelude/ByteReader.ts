@@ -22,6 +22,9 @@ const SHORT_STRING = 64;
 const MEMORY_SLOTS = 2048;
 const memory: string[] = new Array<string>(MEMORY_SLOTS).fill("");
 
+/** Array elements a reader hands out before it gives up, unless told otherwise. */
+const MAX_ELEMENTS = 4194304;
+
 // Kafka keeps a byte order mark as a character; so must we, or a re-encoded string is three bytes shorter.
 const UTF8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
@@ -31,6 +34,11 @@ export class ByteReader {
   position: number;
   /** The first index that may not be read. */
   readonly end: number;
+  /**
+   * Array elements that may still be read, all arrays together. Two bytes can stand for an object of a hundred: without
+   * this, one frame of 100 MiB becomes gigabytes. A reader of our own files may raise it.
+   */
+  elementsLeft: number = MAX_ELEMENTS;
   private readonly view: DataView;
 
   constructor(bytes: Uint8Array, start = 0, end: number = bytes.length) {
@@ -270,7 +278,7 @@ export class ByteReader {
 
   /**
    * The count before an array's elements, `-1` for null. `minBytes` (≥ 1) is the least an element takes: a count that
-   * cannot fit into what is left is refused here, before anything is made.
+   * cannot fit into what is left, or is more than `elementsLeft`, is refused here, before anything is made.
    */
   arrayLength(compact: boolean, minBytes: number): number {
     const count = compact ? this.uvarint() - 1 : this.int32();
@@ -278,6 +286,8 @@ export class ByteReader {
     if (count * minBytes > this.end - this.position) {
       throw new ProtocolError(`array of ${count} elements in ${this.end - this.position} bytes`);
     }
+    if (count > this.elementsLeft) throw new ProtocolError(`more than ${MAX_ELEMENTS} array elements`);
+    if (count > 0) this.elementsLeft -= count;
     return count;
   }
 

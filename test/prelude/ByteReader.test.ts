@@ -192,3 +192,15 @@ test("a compact string is held to the classic limit of 32,767 bytes", () => {
   expect(() => new ByteWriter().compactString("x".repeat(32768))).toThrow(ProtocolError);
   expect(() => new ByteWriter().string("é".repeat(16384))).toThrow(ProtocolError);
 });
+
+test("all arrays of a reader together are held to its element budget", () => {
+  const bytes = new Uint8Array(6_000_000);
+  new DataView(bytes.buffer).setInt32(0, 4_000_000);
+  new DataView(bytes.buffer).setInt32(4, 200_000);
+  const counting = new ByteReader(bytes);
+  expect(counting.arrayLength(false, 1)).toBe(4_000_000);
+  expect(() => counting.arrayLength(false, 1)).toThrow("array elements");
+  const ours = new ByteReader(bytes);
+  ours.elementsLeft = Number.POSITIVE_INFINITY;
+  expect(ours.arrayLength(false, 1) + ours.arrayLength(false, 1)).toBe(4_200_000);
+});
