@@ -12,7 +12,7 @@
  */
 import type { Disk, DiskFile } from "../platform/Disk.ts";
 import { allocateUninitialised } from "../platform/Memory.ts";
-import { isPending, type Offset, type Position } from "../prelude/Types.ts";
+import { isPending, type MaybePending, type Offset, type Position } from "../prelude/Types.ts";
 import {
   baseOffsetOf,
   batchSize,
@@ -62,9 +62,13 @@ const LEFTOVER_NAME = /\.(deleted|cleaned|tmp)$/;
 const SECTOR = 512;
 const CHUNK = 1024 * 1024;
 
-/** Opens the log; creates nothing before the first write. Rejects with `CorruptLog` or `DiskError`. */
-export const loadLog = (disk: Disk, directory: string, config: LogConfig, options: LoadOptions): Promise<LoadedLog> =>
-  new Loader(disk, directory, config, options).load();
+/** Opens the log; creates nothing before the first write. Throws or rejects with `CorruptLog` or `DiskError`. */
+export const loadLog = (
+  disk: Disk,
+  directory: string,
+  config: LogConfig,
+  options: LoadOptions,
+): MaybePending<LoadedLog> => new Loader(disk, directory, config, options).load();
 
 /**
  * Opens a log again after a failed write or a defect: cut to what was written whole (or to `endOffset`, where that is
@@ -74,7 +78,7 @@ export const reload = (
   disk: Disk,
   log: UnifiedLog,
   options: { readonly logStartOffset: Offset; readonly endOffset?: Offset; readonly budget?: TailBudget },
-): Promise<LoadedLog> => {
+): MaybePending<LoadedLog> => {
   const endOffset = Math.min(log.logEndOffset, options.endOffset ?? log.logEndOffset);
   const recoveryPoint = Math.min(log.flushedOffset, endOffset);
   log.close();
@@ -99,8 +103,9 @@ class Loader {
     }
   }
 
-  async load(): Promise<LoadedLog> {
-    return this.fromCleanStop() ?? (await this.recover());
+  /** A clean or a new log is there at once; only recovery has to wait for the disk. */
+  load(): MaybePending<LoadedLog> {
+    return this.fromCleanStop() ?? (this.bases.length === 0 ? this.empty() : this.recover());
   }
 
   private path(offset: Offset, suffix: string): string {

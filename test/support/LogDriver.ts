@@ -106,7 +106,7 @@ export class LogDriver {
   }
 
   /** Opens the directory of any disk as this log's would be. */
-  load(options: Partial<LoadOptions> = {}, disk: MemoryDisk = this.disk.copy()): Promise<LoadedLog> {
+  async load(options: Partial<LoadOptions> = {}, disk: MemoryDisk = this.disk.copy()): Promise<LoadedLog> {
     return loadLog(disk, DIRECTORY, this.log.config, { clean: false, recoveryPoint: 0, logStartOffset: 0, ...options });
   }
 
