@@ -211,14 +211,12 @@ export class Connection implements ConnectionContext, SocketHandlers, CreditHold
   }
 
   private respond(slot: ResponseSlot, api: Api, header: RequestHeader, response: unknown, frameBytes: number): void {
-    if (response === undefined) slot.chunks = [];
-    else {
-      const writer = new ByteWriter();
-      writer.int32(0);
-      encodeResponseHeader(writer, header.apiKey, header.apiVersion, header.correlationId);
-      api.encodeResponse(writer, response as ResponseOf<KnownApiKey>, header.apiVersion);
-      writer.setInt32(0, writer.length - 4);
-      slot.chunks = writer.finish();
+    try {
+      slot.chunks = response === undefined ? [] : encodeResponse(api, header, response);
+    } catch (error) {
+      // A response that its own version cannot hold is a bug of ours; the client must not wait for it.
+      this.environment.log("error", `${api.name} v${header.apiVersion}: ${String(error)}`);
+      return this.close("its response could not be encoded");
     }
     this.discharge(frameBytes + FRAME_PREFIX_BYTES);
     if (this.flushScheduled) return;
@@ -303,5 +301,14 @@ export class Connection implements ConnectionContext, SocketHandlers, CreditHold
     this.environment.closed(this);
   }
 }
+
+const encodeResponse = (api: Api, header: RequestHeader, response: unknown): ReadonlyArray<Uint8Array> => {
+  const writer = new ByteWriter();
+  writer.int32(0);
+  encodeResponseHeader(writer, header.apiKey, header.apiVersion, header.correlationId);
+  api.encodeResponse(writer, response as ResponseOf<KnownApiKey>, header.apiVersion);
+  writer.setInt32(0, writer.length - FRAME_PREFIX_BYTES);
+  return writer.finish();
+};
 
 const FRAME_PREFIX_BYTES = 4;

@@ -107,6 +107,12 @@ const lookUp = (
   );
 };
 
+/** Leader epochs are in the answer from here on. */
+const EPOCHS_FROM = 4;
+
+const forVersion = (answer: Answer, version: number): Answer =>
+  version < EPOCHS_FROM ? { ...answer, leaderEpoch: -1 } : answer;
+
 /** The answer, there at once unless a timestamp has to be looked up in a log. */
 export const listOffsetsResponse = (
   request: ListOffsetsRequest,
@@ -144,7 +150,8 @@ export const listOffsetsResponse = (
         answers.push(refused(question.partitionIndex, Errors.INVALID_REQUEST));
         continue;
       }
-      const given = answer();
+      const judged = answer();
+      const given = isPending(judged) ? judged.then((late) => forVersion(late, version)) : forVersion(judged, version);
       const place = answers.length;
       answers.push(isPending(given) ? refused(question.partitionIndex, Errors.UNKNOWN_SERVER_ERROR) : given);
       if (!isPending(given)) continue;
