@@ -13,6 +13,7 @@
 
 import { Errors } from "../protocol/Errors.ts";
 import type { BatchInfo } from "../record/BatchInfo.ts";
+import { rewriteBatch } from "../record/BatchRewriter.ts";
 import { type CodecId, type Codecs, CompressionError, codecName, isCompressionCodec } from "../record/Compression.ts";
 import {
   ATTRIBUTES_AT,
@@ -22,16 +23,13 @@ import {
   baseOffsetOf,
   batchAt,
   batchSize,
-  CODEC_MASK,
   checkCrc,
   codecOf,
   DEFAULT_MAX_DECOMPRESSED,
-  HEADER_SIZE,
   isControl,
   isTransactional,
   LAST_OFFSET_DELTA_AT,
   LENGTH_AT,
-  LOG_OVERHEAD,
   MAGIC,
   MAX_TIMESTAMP_AT,
   magicOf,
@@ -46,18 +44,7 @@ import {
   updateCrc,
 } from "../record/RecordBatch.ts";
 import { RecordFormatError } from "../record/RecordFormatError.ts";
-import {
-  readInt16,
-  readInt32,
-  readInt64,
-  readVarint,
-  readVarlong,
-  sizeOfVarint,
-  varintEnd,
-  writeInt16,
-  writeInt32,
-  writeVarint,
-} from "../record/Wire.ts";
+import { readInt16, readInt32, readInt64, readVarint, readVarlong, varintEnd } from "../record/Wire.ts";
 
 /** Record errors beyond these are counted, not listed: one batch must not make an answer 25 times its size. */
 export const MAX_RECORD_ERRORS = 10_000;
@@ -222,15 +209,15 @@ const validateRecords = (batch: Uint8Array, rules: ValidationRules): ValidatedBa
   const attributes = attributesOf(batch, 0);
   const source = codecOf(attributes);
   const target = rules.compression?.codec ?? source;
-  const rebuilt =
+  const rewritten =
     walk.inOrder && target === source
       ? batch
-      : rebuild(batch, plain, count, target, rules.codecs, rules.compression?.level);
-  if (rebuilt.length > rules.maxMessageBytes) return reject(Errors.MESSAGE_TOO_LARGE);
+      : rewriteBatch(batch, plain, count, target, rules.codecs, rules.compression?.level);
+  if (rewritten.length > rules.maxMessageBytes) return reject(Errors.MESSAGE_TOO_LARGE);
 
   const logAppendTime = rules.timestampType === TimestampType.LOG_APPEND_TIME ? rules.now : -1;
   const maxTimestamp = rules.timestampType === TimestampType.LOG_APPEND_TIME ? rules.now : walk.maxTimestamp;
-  let stored = rebuilt;
+  let stored = rewritten;
   if (timestampTypeOf(attributes) !== rules.timestampType || maxTimestampOf(batch, 0) !== maxTimestamp) {
     if (stored === batch) stored = batch.slice();
     setMaxTimestamp(stored, 0, rules.timestampType, maxTimestamp);
@@ -386,51 +373,4 @@ const rejectRecords = (walk: Walk): Rejection => {
     message: `One or more records have been rejected due to ${walk.errorCount} record errors in total, and only showing the first three errors at most: [${shown}]`,
     recordErrors: walk.errors,
   };
-};
-
-/**
- * The batch again with offset deltas 0, 1, 2, … and stored with `codec`: the one place where records are written anew
- * (a client's wrong deltas, a topic's own `compression.type`). Everything else in header and records stays; the CRC is
- * left to the caller. `plain` has been walked.
- */
-const rebuild = (
-  batch: Uint8Array,
-  plain: Uint8Array,
-  count: number,
-  codec: number,
-  codecs: Codecs,
-  level: number | undefined,
-): Uint8Array => {
-  const numbered = renumber(plain, count);
-  const payload = isCompressionCodec(codec) ? codecs.compress(codec, numbered, level) : numbered;
-  const rebuilt = new Uint8Array(HEADER_SIZE + payload.length);
-  rebuilt.set(batch.subarray(0, HEADER_SIZE));
-  rebuilt.set(payload, HEADER_SIZE);
-  writeInt32(rebuilt, LENGTH_AT, rebuilt.length - LOG_OVERHEAD);
-  writeInt16(rebuilt, ATTRIBUTES_AT, (attributesOf(batch, 0) & ~CODEC_MASK) | codec);
-  return rebuilt;
-};
-
-/** Well-formed records with their offset deltas replaced by 0, 1, 2, … */
-const renumber = (plain: Uint8Array, count: number): Uint8Array => {
-  // A delta that grows from one byte to at most five may lengthen the record's own length by one.
-  const renumbered = new Uint8Array(plain.length + 5 * count);
-  let from = 0;
-  let to = 0;
-  for (let index = 0; index < count; index++) {
-    const length = readVarint(plain, from, plain.length);
-    const body = varintEnd();
-    const end = body + length;
-    readVarlong(plain, body + 1, end);
-    const deltaAt = varintEnd();
-    readVarint(plain, deltaAt, end);
-    const rest = varintEnd();
-    to = writeVarint(renumbered, to, deltaAt - body + sizeOfVarint(index) + end - rest);
-    renumbered.set(plain.subarray(body, deltaAt), to);
-    to = writeVarint(renumbered, to + deltaAt - body, index);
-    renumbered.set(plain.subarray(rest, end), to);
-    to += end - rest;
-    from = end;
-  }
-  return renumbered.subarray(0, to);
 };

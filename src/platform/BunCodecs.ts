@@ -3,11 +3,9 @@
  * `@platformatic/wasm-utils`, which is three times as fast as ours in TypeScript but knows no limit, takes some
  * malformed blocks, traps on others and can answer bad LZ4 with nothing. So it only sees input that was walked, its
  * answer must have the length the walk found, after a trap its instance is replaced, and whatever it does not give is
- * decoded in TypeScript. Loaded on first use.
+ * decoded in TypeScript. Both are loaded on first use: `node:zlib` alone takes 20 ms, which no start-up should pay.
  */
 
-import { createRequire } from "node:module";
-import zlib from "node:zlib";
 import { Codec, type Codecs, type CompressionCodec, CompressionError } from "../record/Compression.ts";
 import { compressLz4, decompressLz4, lz4Size } from "../record/Lz4.ts";
 import { compressSnappy, decodeSnappyBlock, decompressSnappy } from "../record/Snappy.ts";
@@ -17,6 +15,8 @@ import { isWholeZstd } from "../record/Zstd.ts";
 const MAX_WASM_BYTES = 16 * 1024 * 1024;
 /** What `node:zlib` accepts as a limit. */
 const MAX_ZLIB_OUTPUT = 0xffff_ffff;
+
+const zlib = (): typeof import("node:zlib") => require("node:zlib");
 
 interface Wasm {
   readonly lz4Decompress: (bytes: Uint8Array) => Uint8Array;
@@ -30,10 +30,10 @@ export const makeBunCodecs = (): Codecs => {
     decompress: (codec, bytes, maxOutput) => {
       switch (codec) {
         case Codec.gzip:
-          return bounded("gzip", maxOutput, (maxOutputLength) => zlib.gunzipSync(bytes, { maxOutputLength }));
+          return bounded("gzip", maxOutput, (maxOutputLength) => zlib().gunzipSync(bytes, { maxOutputLength }));
         case Codec.zstd:
           if (!isWholeZstd(bytes)) throw new CompressionError("corrupt", "zstd: not made of whole frames");
-          return bounded("zstd", maxOutput, (maxOutputLength) => zlib.zstdDecompressSync(bytes, { maxOutputLength }));
+          return bounded("zstd", maxOutput, (maxOutputLength) => zlib().zstdDecompressSync(bytes, { maxOutputLength }));
         case Codec.lz4:
           return wasm.lz4(bytes, maxOutput);
         case Codec.snappy:
@@ -47,11 +47,11 @@ export const makeBunCodecs = (): Codecs => {
 const compress = (codec: CompressionCodec, bytes: Uint8Array, level?: number): Uint8Array => {
   switch (codec) {
     case Codec.gzip:
-      return zlib.gzipSync(bytes, level === undefined ? {} : { level });
+      return zlib().gzipSync(bytes, level === undefined ? {} : { level });
     case Codec.zstd:
-      return zlib.zstdCompressSync(
+      return zlib().zstdCompressSync(
         bytes,
-        level === undefined ? {} : { params: { [zlib.constants.ZSTD_c_compressionLevel]: level } },
+        level === undefined ? {} : { params: { [zlib().constants.ZSTD_c_compressionLevel]: level } },
       );
     case Codec.lz4:
       return compressLz4(bytes);
@@ -77,7 +77,6 @@ const bounded = (name: string, maxOutput: number, decode: (maxOutputLength: numb
 
 class WasmDecoders {
   #wasm: Wasm | undefined;
-  readonly #require = createRequire(import.meta.url);
 
   lz4(bytes: Uint8Array, maxOutput: number): Uint8Array {
     const size = lz4Size(bytes, maxOutput);
@@ -110,8 +109,7 @@ class WasmDecoders {
 
   /** A new instance: the module makes one when it is evaluated, so it must not come from the cache. */
   #load(): Wasm {
-    const path = this.#require.resolve("@platformatic/wasm-utils/bundled");
-    delete this.#require.cache[path];
-    return this.#require(path) as Wasm;
+    delete require.cache[require.resolve("@platformatic/wasm-utils/bundled")];
+    return require("@platformatic/wasm-utils/bundled");
   }
 }

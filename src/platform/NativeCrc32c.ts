@@ -3,7 +3,6 @@
  * JavaScript; where the addon is missing for a platform the portable implementation simply stays.
  */
 
-import { createRequire } from "node:module";
 import { installNativeCrc32c, portableCrc32c } from "../record/Crc32c.ts";
 
 /** Below this many bytes the call into native code costs more than slicing-by-8 (2026-11: equal at about 550, Linux x64). */
@@ -12,7 +11,7 @@ export const NATIVE_CRC32C_FROM = 576;
 /** Loads the addon now (6–20 ms, synchronously) and answers whether there is one. */
 export const loadNativeCrc32c = (): boolean => {
   try {
-    const { crc32c } = createRequire(import.meta.url)("@node-rs/crc32") as typeof import("@node-rs/crc32");
+    const { crc32c }: typeof import("@node-rs/crc32") = require("@node-rs/crc32");
     installNativeCrc32c((bytes) => crc32c(bytes), NATIVE_CRC32C_FROM);
     return true;
   } catch {
