@@ -37,6 +37,11 @@ export class FrameAssembler {
     return this.sizeBytes + this.received;
   }
 
+  /** Bytes of memory set aside for that frame: at most twice what has come, or 64 KiB, and never more than the frame. */
+  get bytesReserved(): number {
+    return this.buffer.length;
+  }
+
   /** What is wrong with the stream, once a size was refused: nothing more can be read from it. */
   get failure(): ProtocolError | undefined {
     return this.broken;
