@@ -41,7 +41,19 @@ if (values.help) {
   process.exit(0);
 }
 
-const suiteFiles = ["Connection", "Metadata", "Produce", "Fetch", "Clients", "Codecs"];
+const suiteFiles = [
+  "Connection",
+  "Metadata",
+  "Produce",
+  "Fetch",
+  "Offsets",
+  "Topics",
+  "Configs",
+  "BadInput",
+  "Restart",
+  "Clients",
+  "Codecs",
+];
 
 interface Outcome {
   readonly suite: string;

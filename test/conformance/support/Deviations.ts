@@ -34,6 +34,13 @@ export const deviations = table({
     ours: 2,
     reason: "UNKNOWN_SERVER_ERROR makes idempotent producers write duplicates (KAFKA-14034)",
   },
+  windowAfterRestart: {
+    what: "Duplicates of the last five batches after a restart",
+    kafka: 45,
+    ours: 0,
+    reason:
+      "Kafka's snapshot keeps only a producer's last batch; ours re-reads the headers before it until the window of five is whole",
+  },
   nullRecords: {
     what: "Produce with records null",
     kafka: "silence",
