@@ -119,7 +119,7 @@ function option(name: string): string | undefined {
 }
 
 const directory = option("--jars");
-const cache = join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "odradek", `kafka-${KAFKA_VERSION}`);
+const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "odradek", `kafka-${KAFKA_VERSION}`);
 const files = generate(jarPaths(directory ?? cache, directory === undefined));
 mkdirSync(GENERATED, { recursive: true });
 const existing = readdirSync(GENERATED);
