@@ -8,7 +8,7 @@
  *   run.mjs [SERVER OPTIONS]     the broker (actors/main.ts)
  *   run.mjs test [OPTIONS]       bun test
  *   run.mjs install              only what a first start would install
- *   run.mjs FILE.ts [ARGS]       that script, under Bun
+ *   run.mjs FILE.ts [ARGS]       that script, under Bun (also a tool's launcher in node_modules)
  *
  * This file must parse on any Node from 18 on and must import nothing outside Node's own library.
  */
@@ -197,7 +197,7 @@ if (verb === "install") {
   // `bun test` runs where package.json is, whatever the working directory was.
   process.chdir(root);
   runChild(bun, ["test", ...rest.filter((argument) => argument !== "--")]);
-} else if (verb?.endsWith(".ts")) {
+} else if (verb?.endsWith(".ts") || verb?.startsWith("node_modules/")) {
   runChild(bun, [resolve(root, verb), ...rest]);
 } else if (inProcess && !installed) {
   await import("../actors/main.ts");

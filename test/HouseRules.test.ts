@@ -144,7 +144,7 @@ function runtimeTouched(files: ReadonlyArray<SourceFile>, behind: ReadonlySet<st
 
 /** Time, chance and ids come through the ports: one seed decides a whole simulated run. */
 const nondeterminism =
-  /\bMath\.random\b|\bDate\.now\b|\bnew Date\(\)|\bperformance\.now\b|\b(?:setTimeout|setInterval|setImmediate|queueMicrotask|fetch)\(|\bcrypto\./g;
+  /\bMath\.random\b|\bDate\.now\b|\bnew Date\(\)|\bperformance\.now\b|\b(?:setTimeout|setInterval|setImmediate|queueMicrotask)\(|(?:await|return|[=(,])\s*fetch\(|\bcrypto\./g;
 
 const nondeterministic = (files: ReadonlyArray<SourceFile>) =>
   broker(files).flatMap(({ path, code }) => [...code.matchAll(nondeterminism)].map(([use]) => `${path} uses ${use}`));
@@ -172,6 +172,8 @@ describe("the outside is behind ports", () => {
     expect(runtimeTouched(planted("src/log/A.ts", "// Bun.file is not used"), behind)).toEqual([]);
     expect(nondeterministic(planted("actors/A.ts", "const t = Date.now() + Math.random();"))).toHaveLength(2);
     expect(nondeterministic(planted("src/log/A.ts", "setTimeout(() => {}, 5);"))).toHaveLength(1);
+    expect(nondeterministic(planted("src/log/A.ts", "const answer = await fetch(address);"))).toHaveLength(1);
+    expect(nondeterministic(planted("src/log/A.ts", "await client.fetch(topic);"))).toEqual([]);
     expect(fibers(planted("src/api/A.ts", "Effect.runFork(effect); Effect.forkChild(effect);"))).toHaveLength(2);
     const platform = [
       ...planted("src/platform/BunA.ts", 'import fs from "node:fs";'),
