@@ -2,11 +2,12 @@
  * FindCoordinator (key 10), versions 0–6: which broker coordinates a group, a transactional id or a share partition.
  *
  * - v0: groups only. v1+: key types (0 group, 1 transaction; 2 share from v6 on) and, up to v3, an error message.
- * - v4+: several keys of one type, each answered by itself, without a message.
+ * - v4+: several keys of one type, each answered by itself.
  *
  * Until coordinators exist every well-formed key is answered COORDINATOR_NOT_AVAILABLE, which clients retry.
  */
 import { Effect } from "effect";
+import { MALFORMED_REQUEST } from "../metadata/ApiError.ts";
 import { Errors } from "../protocol/Errors.ts";
 import type { FindCoordinatorRequest } from "../protocol/generated/FindCoordinatorRequest.ts";
 import type { FindCoordinatorResponse } from "../protocol/generated/FindCoordinatorResponse.ts";
@@ -18,17 +19,8 @@ const SHARE_FROM = 6;
 
 const NO_NODE = { nodeId: -1, host: "", port: -1 } as const;
 
-/** Kafka's texts of the two codes, which it sends up to v3. */
-const MESSAGES = new Map<number, string>([
-  [Errors.COORDINATOR_NOT_AVAILABLE, "The coordinator is not available."],
-  [
-    Errors.INVALID_REQUEST,
-    "This most likely occurs because of a request being malformed by the client library or the message was sent to an incompatible broker. See the broker logs for more details.",
-  ],
-]);
-
-/** `groupId:topicId:partition`, all three there (Kafka's `SharePartitionKey.validate`). */
-const isSharePartitionKey = (key: string): boolean => /^[^:]+:[A-Za-z0-9_-]{22}:\d+$/.test(key);
+/** `groupId:topicId:partition`, all three there; the group may hold colons (Kafka's `SharePartitionKey.validate`). */
+const isSharePartitionKey = (key: string): boolean => /^.+:[A-Za-z0-9_-]{22}:[+-]?\d{1,10}$/s.test(key);
 
 /** Why a key cannot be looked up in this version, or NONE. */
 export const coordinatorKeyError = (keyType: number, key: string, version: number): number => {
@@ -48,18 +40,31 @@ export const findCoordinatorResponse = (request: FindCoordinatorRequest, version
     const error = coordinatorKeyError(request.keyType, key, version);
     return error === Errors.NONE ? Errors.COORDINATOR_NOT_AVAILABLE : error;
   };
-  const errorCode = version < BATCHED_FROM ? errorOf(request.key) : Errors.NONE;
-  return {
-    throttleTimeMs: 0,
-    errorCode,
-    errorMessage: version >= 1 && version < BATCHED_FROM ? (MESSAGES.get(errorCode) ?? "") : "",
-    ...(version < BATCHED_FROM ? NO_NODE : { nodeId: 0, host: "", port: 0 }),
-    coordinators:
-      version < BATCHED_FROM
-        ? []
-        : request.coordinatorKeys.map((key) => ({ key, ...NO_NODE, errorCode: errorOf(key), errorMessage: "" })),
-  };
+  if (version < BATCHED_FROM) {
+    const errorCode = errorOf(request.key);
+    return {
+      throttleTimeMs: 0,
+      errorCode,
+      errorMessage: version === 0 ? "" : textOf(errorCode),
+      ...NO_NODE,
+      coordinators: [],
+    };
+  }
+  // A type nobody knows is refused as a whole, with a text; one key's own trouble has none.
+  const errorMessage = isKnownType(request.keyType) ? "" : textOf(Errors.INVALID_REQUEST);
+  const coordinators = request.coordinatorKeys.map((key) => ({
+    key,
+    ...NO_NODE,
+    errorCode: errorOf(key),
+    errorMessage,
+  }));
+  return { throttleTimeMs: 0, errorCode: 0, errorMessage: "", nodeId: 0, host: "", port: 0, coordinators };
 };
+
+const isKnownType = (keyType: number): boolean => keyType >= KeyType.GROUP && keyType <= KeyType.SHARE;
+
+const textOf = (errorCode: number): string | null =>
+  errorCode === Errors.INVALID_REQUEST ? MALFORMED_REQUEST.message : "The coordinator is not available.";
 
 export const FindCoordinator = defineHandler<FindCoordinatorRequest, FindCoordinatorResponse>({
   apiKey: 10,

@@ -16,7 +16,7 @@ import type { CreateTopicsResponse } from "../protocol/generated/CreateTopicsRes
 import { asWrite } from "./ConnectionWrite.ts";
 import { defineHandler } from "./Router.ts";
 
-const TIMED_OUT = apiError(Errors.REQUEST_TIMED_OUT, "The request timed out.");
+const TIMED_OUT = apiError(Errors.REQUEST_TIMED_OUT);
 
 export const CreateTopics = defineHandler<CreateTopicsRequest, CreateTopicsResponse>({
   apiKey: 19,

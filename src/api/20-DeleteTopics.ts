@@ -13,7 +13,7 @@ import type { DeleteTopicsResponse } from "../protocol/generated/DeleteTopicsRes
 import { asWrite } from "./ConnectionWrite.ts";
 import { defineHandler } from "./Router.ts";
 
-const TIMED_OUT = apiError(Errors.REQUEST_TIMED_OUT, "The request timed out.");
+const TIMED_OUT = apiError(Errors.REQUEST_TIMED_OUT);
 
 /** Both ways of naming topics as one list. */
 export const topicsToDelete = (request: DeleteTopicsRequest): DeleteTopicsRequest["topics"] => [

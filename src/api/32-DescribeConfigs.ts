@@ -15,7 +15,7 @@ import {
   describeTopicConfigs,
 } from "../config/DescribeConfigs.ts";
 import { TopicConfig } from "../config/TopicConfig.ts";
-import { type ApiError, apiError } from "../metadata/ApiError.ts";
+import { type ApiError, apiError, MALFORMED_REQUEST } from "../metadata/ApiError.ts";
 import { ConfigResourceType, configOverrides, type MetadataImage } from "../metadata/MetadataImage.ts";
 import { invalidTopicName } from "../metadata/TopicName.ts";
 import { Errors } from "../protocol/Errors.ts";
@@ -37,12 +37,9 @@ export const describeConfigsResponse = (
   config: BrokerConfig,
   nodeId: number,
 ): DescribeConfigsResponse => {
-  const stranger = request.resources.find((resource) => !KNOWN_TYPES.has(resource.resourceType));
-  if (stranger !== undefined) {
+  if (request.resources.some((resource) => !KNOWN_TYPES.has(resource.resourceType))) {
     // Kafka refuses the whole request for one resource of a type it does not know.
-    const message = `Unexpected resource type UNKNOWN for resource ${stranger.resourceName}`;
-    const error = apiError(Errors.INVALID_REQUEST, message);
-    return { throttleTimeMs: 0, results: request.resources.map((resource) => refused(resource, error)) };
+    return { throttleTimeMs: 0, results: request.resources.map((resource) => refused(resource, MALFORMED_REQUEST)) };
   }
   const effective = config.withDynamic(
     configOverrides(image, ConfigResourceType.BROKER, String(nodeId)),
@@ -79,13 +76,17 @@ const rowsOf = (
       if (resourceName === "") return apiError(Errors.INVALID_REQUEST, "Broker id must not be empty");
       return brokerNameError(resourceName, nodeId, "") ?? [];
     }
+    case ConfigResourceType.GROUP:
+      if (resourceName === "") return apiError(Errors.INVALID_REQUEST, "Group name must not be empty");
+      return apiError(Errors.INVALID_REQUEST, "Groups have no configuration yet");
+    case ConfigResourceType.CLIENT_METRICS: {
+      const message = "Client metrics subscription name must not be empty";
+      return apiError(Errors.INVALID_REQUEST, resourceName === "" ? message : "Client metrics are not served yet");
+    }
     default:
-      return apiError(Errors.INVALID_REQUEST, `Unsupported resource type: ${typeName(resourceType)}`);
+      return MALFORMED_REQUEST;
   }
 };
-
-const typeName = (type: number): string =>
-  Object.entries(ConfigResourceType).find(([, id]) => id === type)?.[0] ?? "UNKNOWN";
 
 const brokerNameError = (name: string, nodeId: number, alternative: string): ApiError | undefined => {
   if (!/^[+-]?\d{1,10}$/.test(name)) {
@@ -98,7 +99,7 @@ const brokerNameError = (name: string, nodeId: number, alternative: string): Api
 
 const refused = ({ resourceType, resourceName }: Resource, error: ApiError): ResourceAnswer => ({
   errorCode: error.code,
-  errorMessage: error.message,
+  errorMessage: error.message ?? "",
   resourceType,
   resourceName,
   configs: [],
@@ -110,7 +111,7 @@ const described = (
   request: DescribeConfigsRequest,
 ): ResourceAnswer => ({
   errorCode: Errors.NONE,
-  errorMessage: null,
+  errorMessage: "",
   resourceType,
   resourceName,
   configs: rows.map(

@@ -18,7 +18,7 @@ export const CreatePartitions = defineHandler<CreatePartitionsRequest, CreatePar
       const { topics, timeoutMs, validateOnly } = request;
       if (timeoutMs <= 0) {
         const errorCode = Errors.REQUEST_TIMED_OUT;
-        const results = topics.map(({ name }) => ({ name, errorCode, errorMessage: "The request timed out." }));
+        const results = topics.map(({ name }) => ({ name, errorCode, errorMessage: null }));
         return Effect.succeed({ throttleTimeMs: 0, results });
       }
       const { controller, random } = context.ports;

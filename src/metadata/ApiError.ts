@@ -14,3 +14,8 @@ export const UNKNOWN_TOPIC: ApiError = apiError(
   "This server does not host this topic-partition.",
 );
 export const UNKNOWN_TOPIC_ID: ApiError = apiError(Errors.UNKNOWN_TOPIC_ID, "This server does not host this topic ID.");
+/** Kafka's own text of INVALID_REQUEST, where the request as a whole is refused. */
+export const MALFORMED_REQUEST: ApiError = apiError(
+  Errors.INVALID_REQUEST,
+  "This most likely occurs because of a request being malformed by the client library or the message was sent to an incompatible broker. See the broker logs for more details.",
+);

@@ -5,7 +5,19 @@ import { Handling } from "./Handling.ts";
 
 const shareKey = `group:${topicId(1)}:0`;
 
+const MALFORMED =
+  "This most likely occurs because of a request being malformed by the client library or the message was sent to an incompatible broker. See the broker logs for more details.";
+
 describe("FindCoordinator", () => {
+  test("an unknown key type comes with Kafka's text, from v4 on at every key", async () => {
+    const old = await new Handling().call(10, FindCoordinator, 3, { key: "g", keyType: 3 });
+    expect(old.errorMessage).toBe(MALFORMED);
+    const batched = await new Handling().call(10, FindCoordinator, 4, { coordinatorKeys: ["g"], keyType: 3 });
+    expect(batched.coordinators[0]?.errorMessage).toBe(MALFORMED);
+    const share = await new Handling().call(10, FindCoordinator, 6, { coordinatorKeys: ["g"], keyType: 2 });
+    expect(share.coordinators[0]).toMatchObject({ errorCode: 42, errorMessage: "" });
+  });
+
   test("up to v3 one key: 15, no node, and from v1 a message", async () => {
     for (let version = 0; version <= 3; version++) {
       const response = await new Handling().call(10, FindCoordinator, version, { key: "g" });
@@ -39,6 +51,8 @@ describe("FindCoordinator", () => {
       for (const keyType of [3, 9, -1]) expect(await errorOf(keyType, "g", version)).toBe(42);
       expect(await errorOf(2, shareKey, version)).toBe(version === 6 ? 15 : 42);
     }
-    for (const key of ["g", "a:b", `g:${topicId(1)}:x`, `:${topicId(1)}:0`]) expect(await errorOf(2, key, 6)).toBe(42);
+    for (const key of ["g", "a:b", `g:${topicId(1)}:x`, `:${topicId(1)}:0`, "g:x:0"])
+      expect(await errorOf(2, key, 6)).toBe(42);
+    expect(await errorOf(2, `a:b:${topicId(1)}:0`, 6)).toBe(15);
   });
 });

@@ -6,6 +6,8 @@ import { Handling } from "./Handling.ts";
 
 const TOPIC = 2;
 const BROKER = 4;
+const MALFORMED =
+  "This most likely occurs because of a request being malformed by the client library or the message was sent to an incompatible broker. See the broker logs for more details.";
 
 const withTopic = (settings: Record<string, string> = {}) => {
   const cluster = oneBroker();
@@ -34,7 +36,7 @@ describe("DescribeConfigs (#57)", () => {
     for (let version = 1; version <= 4; version++) {
       for (const keys of [null, []]) {
         const result = await describeOne(withTopic(), ask(TOPIC, "t", keys), {}, version);
-        expect(result).toMatchObject({ errorCode: 0, errorMessage: null, resourceType: TOPIC, resourceName: "t" });
+        expect(result).toMatchObject({ errorCode: 0, errorMessage: "", resourceType: TOPIC, resourceName: "t" });
         expect(result?.configs.length).toBe(33);
       }
     }
@@ -95,8 +97,8 @@ describe("DescribeConfigs (#57)", () => {
     expect(topic?.configs[0]).toMatchObject({ value: "5", configSource: 3 });
   });
 
-  const refusals: ReadonlyArray<[string, number, string, number, string | null]> = [
-    ["an unknown topic", TOPIC, "nope", 3, null],
+  const refusals: ReadonlyArray<[string, number, string, number, string]> = [
+    ["an unknown topic", TOPIC, "nope", 3, ""],
     [
       "a bad topic name",
       TOPIC,
@@ -106,8 +108,11 @@ describe("DescribeConfigs (#57)", () => {
     ],
     ["another broker", BROKER, "2", 42, "Unexpected broker id, expected 1 or empty string, but received 2"],
     ["a broker name that is no number", BROKER, "abc", 42, "Broker id must be an integer, but it is: abc"],
-    ["type 0", 0, "x", 42, "Unexpected resource type UNKNOWN for resource x"],
-    ["type 99", 99, "x", 42, "Unexpected resource type UNKNOWN for resource x"],
+    ["type 0", 0, "x", 42, MALFORMED],
+    ["type 99", 99, "x", 42, MALFORMED],
+    ["a logger of no broker", 8, "", 42, "Broker id must not be empty"],
+    ["a logger of another broker", 8, "2", 42, "Unexpected broker id, expected 1 but received 2"],
+    ["a group without a name", 32, "", 42, "Group name must not be empty"],
   ];
   for (const [what, type, name, code, message] of refusals) {
     test(`${what}: ${code}`, async () => {

@@ -117,12 +117,6 @@ describe("CreateTopics (protocol.md §6, Topics and configs)", () => {
       "Null value not supported for topic configs: retention.ms",
     ],
     [
-      "a config value of 32,768 characters",
-      { name: "t", configs: [{ name: "cleanup.policy", value: "x".repeat(32_768) }] },
-      40,
-      "The configuration value cannot be added because it exceeds the maximum value size of 32767 bytes.",
-    ],
-    [
       "the controller's own log",
       { name: "__cluster_metadata" },
       42,
