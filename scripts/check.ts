@@ -5,7 +5,7 @@
 const steps: ReadonlyArray<{ readonly name: string; readonly command: ReadonlyArray<string> }> = [
   { name: "lint and format", command: ["node_modules/@biomejs/biome/bin/biome", "check", "--error-on-warnings"] },
   { name: "types", command: ["node_modules/typescript/bin/tsc", "-p", "."] },
-  { name: "tests", command: ["test", ...process.argv.slice(2)] },
+  { name: "tests", command: ["scripts/run.mjs", "test", ...process.argv.slice(2)] },
 ];
 
 process.chdir(`${import.meta.dir}/..`);

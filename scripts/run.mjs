@@ -196,7 +196,8 @@ if (verb === "install") {
 } else if (verb === "test") {
   // `bun test` runs where package.json is, whatever the working directory was.
   process.chdir(root);
-  runChild(bun, ["test", ...rest.filter((argument) => argument !== "--")]);
+  // Bun's own limit of 5 s per test is for an idle machine; a test that hangs is still found.
+  runChild(bun, ["test", "--timeout=30000", ...rest.filter((argument) => argument !== "--")]);
 } else if (verb?.endsWith(".ts") || verb?.startsWith("node_modules/")) {
   runChild(bun, [resolve(root, verb), ...rest]);
 } else if (inProcess && !installed) {
