@@ -7,8 +7,9 @@
  * Written deviations: a codec that does not exist is INVALID_RECORD and bytes that do not decompress CORRUPT_MESSAGE
  * (Kafka: UNKNOWN_SERVER_ERROR, which makes idempotent producers duplicate, KAFKA-14034); a batch that decompresses
  * beyond the limit is MESSAGE_TOO_LARGE (Kafka has no limit; Java answers by splitting the batch); a compressed record
- * must be as long as it says (Kafka skips this for compressed ones); wrong offset deltas are put right in uncompressed
- * batches too (Kafka does it in compressed ones and stores the others wrong); at most 10,000 record errors are listed.
+ * must be as long as it says (Kafka checks it in uncompressed ones only); wrong offset deltas are put right (Kafka stores
+ * them in uncompressed batches and trips over them in compressed ones); at most 10,000 record errors are listed;
+ * timestamps beyond 2^53 − 1 count as that.
  */
 
 import { Errors } from "../protocol/Errors.ts";
@@ -312,17 +313,11 @@ const walkRecords = (bytes: Uint8Array, count: number, batch: Uint8Array, rules:
       }
     } else if (appendTimed) {
       walk.invalidTimestamp = true;
-      const lengths = `key=${Math.max(keyLength, 0)} bytes, value=${Math.max(valueLength, 0)} bytes`;
-      const record = `DefaultRecord(offset=${offsetDelta}, timestamp=${timestamp}, ${lengths})`;
-      addError(
-        walk,
-        index,
-        `Invalid timestamp type in message ${record}. Producer should not set timestamp type to LogAppendTime.`,
-      );
+      addError(walk, index, appendTimeByProducer(batch, timestamp, offsetDelta, keyLength, valueLength));
     }
   }
   if (at !== end) throw new RecordFormatError("a batch has bytes behind its last record");
-  walk.maxTimestamp = maxTimestamp;
+  walk.maxTimestamp = Math.min(maxTimestamp, Number.MAX_SAFE_INTEGER);
   walk.inOrder = inOrder;
   return walk;
 };
@@ -355,6 +350,21 @@ const outOfRange = (timestamp: number, offset: number, rules: ValidationRules): 
   const from = BigInt.asIntN(64, now - toLong(rules.beforeMaxMs));
   const to = BigInt.asIntN(64, now + toLong(rules.afterMaxMs));
   return `Timestamp ${timestamp} of message with offset ${offset} is out of range. The timestamp should be within [${from}, ${to}]`;
+};
+
+/** Names the record as Kafka's two record classes print themselves: the one of compressed batches shows -1 for null. */
+const appendTimeByProducer = (
+  batch: Uint8Array,
+  timestamp: number,
+  offset: number,
+  keyLength: number,
+  valueLength: number,
+): string => {
+  const compressed = codecOf(attributesOf(batch, 0)) !== 0;
+  const shown = (length: number) => (compressed ? length : Math.max(length, 0));
+  const lengths = `key=${shown(keyLength)} bytes, value=${shown(valueLength)} bytes`;
+  const record = `${compressed ? "Partial" : ""}DefaultRecord(offset=${offset}, timestamp=${timestamp}, ${lengths})`;
+  return `Invalid timestamp type in message ${record}. Producer should not set timestamp type to LogAppendTime.`;
 };
 
 const rejectRecords = (walk: Walk): Rejection => {

@@ -20,6 +20,7 @@ import {
   ATTRIBUTES_AT,
   BASE_OFFSET_AT,
   BASE_SEQUENCE_AT,
+  BASE_TIMESTAMP_AT,
   checkCrc,
   codecOf,
   HEADER_SIZE,
@@ -364,6 +365,24 @@ describe("timestamps", () => {
       batchIndex: 1,
       message: `Invalid timestamp type in message DefaultRecord(offset=1, timestamp=${NOW}, key=1 bytes, value=1 bytes). Producer should not set timestamp type to LogAppendTime.`,
     });
+  });
+});
+
+describe("timestamps at the edge", () => {
+  test("a compressed record is named as Kafka names it", () => {
+    const bytes = buildBatch([{ value: utf8("v") }], { codec: 4, codecs, logAppendTime: NOW });
+    expect(refuse(bytes, { timestampType: 1 }).recordErrors[0]!.message).toContain(
+      `PartialDefaultRecord(offset=0, timestamp=${NOW}, key=-1 bytes, value=1 bytes)`,
+    );
+  });
+
+  test("beyond 2^53 - 1 they are stored as they came", () => {
+    const bytes = changed((bytes) => {
+      writeInt32(bytes, BASE_TIMESTAMP_AT, 0x02000000);
+      writeInt32(bytes, MAX_TIMESTAMP_AT, 0x02000000);
+    });
+    expect(accept(bytes, { afterMaxMs: Number.MAX_SAFE_INTEGER }).bytes).toEqual(bytes);
+    expect(refuse(bytes).error).toBe(32);
   });
 });
 
