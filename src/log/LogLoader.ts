@@ -25,6 +25,7 @@ import {
   readBatchInfo,
 } from "../record/RecordBatch.ts";
 import { scanBatches } from "./BatchScan.ts";
+import { decodeLeaderEpochs, LEADER_EPOCH_FILE } from "./Checkpoints.ts";
 import { CorruptLog } from "./CorruptLog.ts";
 import { LeaderEpochCache } from "./LeaderEpochCache.ts";
 import { LogSegment, segmentName } from "./LogSegment.ts";
@@ -32,6 +33,7 @@ import { decodeSnapshot, type LogSnapshot, placeSnapshot, type SegmentEnd } from
 import { evolve, LogState, snapshotOf } from "./LogState.ts";
 import { TailBudget } from "./LogTail.ts";
 import { ProducerStateManager } from "./ProducerStateManager.ts";
+import { completeWindows } from "./ProducerWindows.ts";
 import { type LogConfig, UnifiedLog } from "./UnifiedLog.ts";
 
 export interface LoadOptions {
@@ -230,8 +232,8 @@ class Loader {
     for (const offset of [...this.snapshots].reverse()) {
       if (offset > target) continue;
       const snapshot = this.readSnapshot(offset);
-      if (snapshot?.addition === undefined) continue;
-      const state = stateOf(snapshot, offset);
+      const state = snapshot === undefined ? undefined : await this.stateFrom(snapshot, offset);
+      if (state === undefined) continue;
       let from = index;
       while (from > 0 && this.bases[from]! > offset) from--;
       await this.replay(state, from, index);
@@ -240,6 +242,19 @@ class Loader {
     const state = new LogState(this.bases[0]!);
     await this.replay(state, 0, index);
     return state;
+  }
+
+  /** The state a snapshot holds; Kafka's needs its leader epoch file and the headers before it as well. */
+  private async stateFrom(snapshot: LogSnapshot, offset: Offset): Promise<LogState | undefined> {
+    if (snapshot.addition !== undefined) return stateOf(snapshot, offset);
+    const bytes = this.disk.readFile(`${this.directory}/${LEADER_EPOCH_FILE}`);
+    const entries = bytes === undefined ? undefined : decodeLeaderEpochs(bytes);
+    if (entries === undefined) return undefined;
+    const epochs = LeaderEpochCache.of(entries);
+    epochs.truncateFromEnd(offset);
+    const paths = this.bases.filter((base) => base < offset).map((base) => this.path(base, ".log"));
+    const producers = await completeWindows(this.disk, paths, offset, snapshot.producers);
+    return new LogState(0, offset, ProducerStateManager.of(producers), epochs);
   }
 
   /** Folds the headers of segments `[from, to)` from the state's end on. They are below the recovery point. */

@@ -34,9 +34,10 @@ import {
   records,
 } from "../record/RecordBatch.ts";
 import { scanBatches } from "./BatchScan.ts";
+import { encodeLeaderEpochs, LEADER_EPOCH_FILE } from "./Checkpoints.ts";
 import { CorruptLog } from "./CorruptLog.ts";
 import { type BatchPlace, LogSegment, segmentName } from "./LogSegment.ts";
-import { placeSnapshot } from "./LogSnapshot.ts";
+import { decodeSnapshot, placeSnapshot } from "./LogSnapshot.ts";
 import { LogTail, type TailBudget, type TailRead } from "./LogTail.ts";
 import type { CompletedTransaction } from "./ProducerStateManager.ts";
 import type { AbortedTransaction } from "./TransactionIndex.ts";
@@ -328,9 +329,29 @@ export class UnifiedLog {
     this.dirtyFiles.add(file);
     this.snapshots.push(file);
     this.dirtyNames = true;
+    this.writeLeaderEpochs(content);
   }
 
-  /** Snapshot files that wait for their flush and are then closed. */
+  private leaderEpochs: string | undefined;
+
+  /** Kafka's `leader-epoch-checkpoint`, for Kafka: here the epochs come from the snapshot. */
+  private writeLeaderEpochs(snapshot: Uint8Array): void {
+    const content = encodeLeaderEpochs(decodeSnapshot(snapshot)?.addition?.epochs ?? []);
+    const text = content.join();
+    const path = `${this.directory}/${LEADER_EPOCH_FILE}`;
+    this.leaderEpochs ??= this.disk.readFile(path)?.join();
+    if (text === this.leaderEpochs) return;
+    this.leaderEpochs = text;
+    const file = this.disk.open(`${path}.tmp`, "write");
+    file.truncate(0);
+    const writing = file.write([content], 0);
+    if (isPending(writing)) writing.catch(() => undefined);
+    this.disk.rename(`${path}.tmp`, path);
+    this.dirtyFiles.add(file);
+    this.snapshots.push(file);
+  }
+
+  /** Snapshots and the like that wait for their flush and are then closed. */
   private snapshots: DiskFile[] = [];
 
   private written(group: Group): void {

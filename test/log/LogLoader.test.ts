@@ -3,7 +3,9 @@ import fc from "fast-check";
 import { CorruptLog } from "../../src/log/CorruptLog.ts";
 import type { LoadedLog } from "../../src/log/LogLoader.ts";
 import { evolve, LogState, snapshotOf } from "../../src/log/LogState.ts";
+import { completeWindows } from "../../src/log/ProducerWindows.ts";
 import { DEFAULT_LOG_CONFIG } from "../../src/log/UnifiedLog.ts";
+import { crc32c } from "../../src/record/Crc32c.ts";
 import { DIRECTORY, LogDriver, noCodecs, readAll, TINY } from "../support/LogDriver.ts";
 import type { MemoryDisk } from "../support/MemoryDisk.ts";
 
@@ -155,6 +157,40 @@ describe("LogLoader", () => {
       for (const path of disk.files.keys()) if (!path.endsWith(".log")) disk.remove(path);
       await expectSame(reference, await driver.load({ clean }, disk));
     }
+  });
+
+  test("a directory as Kafka writes it: snapshots without our addition, epochs in their own file", async () => {
+    const reference = await filled();
+    const driver = await filled();
+    driver.stop();
+    for (const path of driver.disk.files.keys()) {
+      if (!path.endsWith(".snapshot")) continue;
+      const ours = driver.disk.content(path);
+      const count = new DataView(ours.buffer).getInt32(6);
+      const kafka = ours.slice(0, 10 + count * 46);
+      new DataView(kafka.buffer).setUint32(2, crc32c(kafka, 6));
+      driver.disk.put(path, kafka);
+    }
+    for (const clean of [true, false]) {
+      await expectSame(reference, await driver.load({ clean, recoveryPoint: driver.end }));
+      const disk = driver.disk.copy();
+      disk.remove(`${DIRECTORY}/leader-epoch-checkpoint`);
+      await expectSame(reference, await driver.load({ clean, recoveryPoint: driver.end }, disk));
+    }
+  });
+
+  test("the windows of producers that Kafka's snapshot cut short are read back", async () => {
+    const driver = await LogDriver.open({ ...TINY, segmentBytes: 300 });
+    for (let at = 0; at < 8; at++) {
+      await driver.append([at, at], 20, { producerId: 1, producerEpoch: 0, baseSequence: at * 2 });
+      if (at === 3) await driver.append([50], 20, { producerId: 2, producerEpoch: 0, baseSequence: 0 });
+      if (at > 5) await driver.append([60], 20, { producerId: 3, producerEpoch: 2, baseSequence: 90 + at });
+    }
+    const entries = [...driver.state.producers.entries()];
+    const cut = entries.map((entry) => ({ ...entry, batches: entry.batches.slice(-1) }));
+    const paths = driver.log.segments.map((segment) => segment.path(".log"));
+    expect(paths.length).toBeGreaterThan(3);
+    expect(await completeWindows(driver.disk, paths, driver.end, cut)).toEqual(entries);
   });
 
   const oneSegment = { ...DEFAULT_LOG_CONFIG, indexIntervalBytes: 200 };

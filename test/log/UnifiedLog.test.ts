@@ -215,7 +215,7 @@ describe("UnifiedLog", () => {
     expect(driver.log.beginFlush()).toBeUndefined();
   });
 
-  test("a roll's ticket holds the sealed segment, its indexes, the snapshot and the directory", async () => {
+  test("a roll's ticket holds the sealed segment, its indexes, snapshot and epochs, and the directory", async () => {
     const driver = await LogDriver.open({ ...TINY, indexIntervalBytes: 0 });
     await driver.append([1], 300);
     await driver.append([2], 300);
@@ -224,7 +224,7 @@ describe("UnifiedLog", () => {
     const names = driver.log.beginFlush()!;
     expect(names.directories).toEqual(["data/topic-0"]);
     expect(names.files.map((file) => file.path.slice(-10)).sort()).toEqual(
-      ["0000000.log", "000000.index", "0002.snapshot", "0.timeindex", "0000002.log"]
+      ["0000000.log", "000000.index", "0002.snapshot", "0.timeindex", "0000002.log", "epoch-checkpoint.tmp"]
         .map((name) => name.slice(-10))
         .sort(),
     );
