@@ -101,6 +101,11 @@ export class SimulatedProcess implements NetworkHost {
     return Effect.runPromiseWith(this.context)(effect);
   }
 
+  /** A line of the trace in the process's name. */
+  note(line: string): void {
+    this.world.trace.add(`${this.name} ${line}`);
+  }
+
   /** The wall clock jumps (either way); the monotonic clock does not. */
   jumpWall(byMs: number): void {
     this.skew.wallMs += byMs;
