@@ -9,6 +9,7 @@ import { unsupportedApiVersionsResponse } from "../src/api/18-ApiVersions.ts";
 import type { Ports } from "../src/api/Ports.ts";
 import type { ConnectionContext, RequestContext } from "../src/api/RequestContext.ts";
 import { CloseConnection, type Handler } from "../src/api/Router.ts";
+import { allocateUninitialised } from "../src/platform/Memory.ts";
 import type { Endpoint, Socket, SocketHandlers } from "../src/platform/Network.ts";
 import { ByteReader } from "../src/prelude/ByteReader.ts";
 import { ByteWriter } from "../src/prelude/ByteWriter.ts";
@@ -41,6 +42,8 @@ const MAX_QUEUED_BYTES = 4 * 1024 * 1024;
 /** A frame that has begun and makes no progress for so long loses its connection. */
 const FRAME_PROGRESS_MS = 30_000;
 
+/** A shorter frame cannot hold a request header. */
+const MIN_REQUEST_BYTES = 8;
 const API_VERSIONS = 18;
 const PRINCIPAL = "User:ANONYMOUS";
 
@@ -71,7 +74,7 @@ export class Connection implements ConnectionContext, SocketHandlers, CreditHold
   ) {
     this.local = socket.local;
     this.remote = socket.remote;
-    this.frames = new FrameAssembler(environment.maxFrameBytes);
+    this.frames = new FrameAssembler(environment.maxFrameBytes, MIN_REQUEST_BYTES, allocateUninitialised);
     this.responses = new ResponseQueue(socket);
     this.lastActivity = environment.clock.monotonic();
     this.armIdle();
@@ -86,8 +89,9 @@ export class Connection implements ConnectionContext, SocketHandlers, CreditHold
       for (const frame of frames) this.handle(frame);
       if (this.frames.failure !== undefined) throw this.frames.failure;
     } catch (error) {
-      if (!(error instanceof ProtocolError)) throw error;
-      this.close(error.message);
+      // Anything but nonsense from the peer is a bug of ours: it costs this connection, never its neighbours.
+      if (!(error instanceof ProtocolError)) this.environment.log("error", `connection ${this.id}: ${String(error)}`);
+      this.close(String(error));
     }
     if (this.frames.bytesBuffered === 0) this.environment.credit.frameFinished(this);
     this.watchProgress();

@@ -15,10 +15,16 @@ const FIRST_BUFFER_BYTES = 65536;
 const NO_FRAMES: readonly Uint8Array[] = [];
 const NO_BYTES = new Uint8Array(0);
 
+/** Gives memory whose content does not matter: a frame is handed out only when it is filled to its last byte. */
+export type Allocate = (size: number) => Uint8Array;
+
+const zeroed: Allocate = (size) => new Uint8Array(size);
+
 export class FrameAssembler {
   /** Kafka's `socket.request.max.bytes`: the largest frame taken. */
   readonly maxFrameBytes: number;
   private readonly minFrameBytes: number;
+  private readonly allocate: Allocate;
   /** The size of the frame being assembled, and how many of its four bytes have come. */
   private size = 0;
   private sizeBytes = 0;
@@ -26,10 +32,11 @@ export class FrameAssembler {
   private received = 0;
   private broken: ProtocolError | undefined;
 
-  /** `minFrameBytes` is 8 for requests; a client reading responses gives 4. */
-  constructor(maxFrameBytes: number, minFrameBytes: number = MIN_FRAME_BYTES) {
+  /** `minFrameBytes` is 8 for requests; a client reading responses gives 4. A broker gives memory that is not zeroed. */
+  constructor(maxFrameBytes: number, minFrameBytes: number = MIN_FRAME_BYTES, allocate: Allocate = zeroed) {
     this.maxFrameBytes = maxFrameBytes;
     this.minFrameBytes = minFrameBytes;
+    this.allocate = allocate;
   }
 
   /** Bytes held of the frame that is not complete yet, its size included. */
@@ -77,8 +84,10 @@ export class FrameAssembler {
         break;
       }
       let frame: Uint8Array;
-      if (this.received === 0) frame = new Uint8Array(chunk.subarray(at, at + missing));
-      else {
+      if (this.received === 0) {
+        frame = this.allocate(missing);
+        frame.set(chunk.subarray(at, at + missing));
+      } else {
         this.keep(chunk.subarray(at, at + missing));
         frame = this.buffer;
       }
@@ -99,7 +108,7 @@ export class FrameAssembler {
     const needed = this.received + part.length;
     if (needed > this.buffer.length) {
       const room = Math.max(needed, Math.min(this.size, Math.max(FIRST_BUFFER_BYTES, this.buffer.length * 2)));
-      const bigger = new Uint8Array(Math.min(this.size, room));
+      const bigger = this.allocate(Math.min(this.size, room));
       bigger.set(this.buffer.subarray(0, this.received));
       this.buffer = bigger;
     }
