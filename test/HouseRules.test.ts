@@ -135,10 +135,14 @@ const outsideBroker = /^src\/(platform|client|cli|console)\//;
 const broker = (files: ReadonlyArray<SourceFile>) =>
   files.filter(({ path }) => !meetsRuntime.has(path) && !outsideBroker.test(path));
 
+/** Members of the global `process` by name: a simulated process may be called that as well. */
+const runtimeUse =
+  /\bBun\.\w+|\bprocess\.(?:env|argv|exit|on|once|off|std\w+|hrtime|nextTick|p?pid|cwd|chdir|memoryUsage|cpuUsage|resourceUsage|platform|arch|kill|versions?|uptime|execPath|emit\w*)\b/g;
+
 function runtimeTouched(files: ReadonlyArray<SourceFile>, behind: ReadonlySet<string>): string[] {
   return broker(files).flatMap(({ path, code, imports }) => [
     ...imports.filter((name) => runtimeModule.test(name) || behind.has(name)).map((name) => `${path} imports ${name}`),
-    ...[...code.matchAll(/\b(?:Bun|process)\.\w+/g)].map(([use]) => `${path} uses ${use}`),
+    ...[...code.matchAll(runtimeUse)].map(([use]) => `${path} uses ${use}`),
   ]);
 }
 
@@ -169,6 +173,7 @@ describe("the outside is behind ports", () => {
       runtimeTouched(planted("actors/A.ts", 'import { x } from "../src/platform/BunDisk.ts";'), behind),
     ).toHaveLength(1);
     expect(runtimeTouched(planted("src/log/A.ts", "const f = Bun.file(path);"), behind)).toHaveLength(1);
+    expect(runtimeTouched(planted("actors/A.ts", "const e = process.env;"), behind)).toHaveLength(1);
     expect(runtimeTouched(planted("src/log/A.ts", "// Bun.file is not used"), behind)).toEqual([]);
     expect(nondeterministic(planted("actors/A.ts", "const t = Date.now() + Math.random();"))).toHaveLength(2);
     expect(nondeterministic(planted("src/log/A.ts", "setTimeout(() => {}, 5);"))).toHaveLength(1);
