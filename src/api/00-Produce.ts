@@ -120,8 +120,10 @@ class ProduceInFlight {
         handovers.delete(answer);
         const judged =
           wholeRequest ?? (typeof topic === "number" ? refusal(topic) : this.judgeBatch(topic, index, records));
-        if (isRejection(judged)) fillRejection(answer, judged);
-        else handovers.set(answer, { topicId: (topic as TopicImage).id, batch: judged, answer, settled: false });
+        if (isRejection(judged)) {
+          fillRejection(answer, judged);
+          if (typeof topic !== "number") answer.logStartOffset = this.logStartBeside(judged, topic, index);
+        } else handovers.set(answer, { topicId: (topic as TopicImage).id, batch: judged, answer, settled: false });
       }
     }
     return [...handovers.values()];
@@ -150,7 +152,7 @@ class ProduceInFlight {
     return image.topicsByName.get(name) ?? Errors.UNKNOWN_TOPIC_OR_PARTITION;
   }
 
-  private judgeBatch(topic: TopicImage, index: number, records: Uint8Array | null): ValidatedBatch | Rejection {
+  private judgeBatch(topic: TopicImage, index: number, records: Uint8Array | null): ValidatedBatch | Refusal {
     const { ports, version } = this.context;
     if (topic.partitions[index] === undefined) return refusal(Errors.UNKNOWN_TOPIC_OR_PARTITION);
     const malformed = checkOneBatch(records, version);
@@ -159,7 +161,14 @@ class ProduceInFlight {
     if (acks < -1 || acks > 1) return refusal(Errors.INVALID_REQUIRED_ACKS);
     if (isInternalTopic(topic.name)) return refusal(Errors.INVALID_TOPIC_EXCEPTION);
     const rules = ports.replicas.validationRules(topic, index, version);
-    return rules === undefined ? refusal(Errors.KAFKA_STORAGE_ERROR) : validateBatch(records, rules);
+    return rules === undefined ? refusal(Errors.UNKNOWN_TOPIC_OR_PARTITION) : foundInLog(validateBatch(records, rules));
+  }
+
+  /** Beside an error found inside the log Kafka answers where the log starts; beside these and earlier ones -1. */
+  private logStartBeside({ error, inLog }: Refusal, topic: TopicImage, index: number): number {
+    if (inLog !== true || WITHOUT_LOG_START.has(error)) return -1;
+    const view = this.context.ports.replicas.view(topic.id, index);
+    return typeof view === "number" ? -1 : view.logStartOffset;
   }
 
   private settle(handover: Handover, reply: AppendReply): void {
@@ -184,6 +193,20 @@ class ProduceInFlight {
     this.done(this.response);
   }
 }
+
+/** `inLog`: Kafka finds it when it appends, not before. */
+type Refusal = Rejection & { readonly inLog?: true };
+
+const foundInLog = (judged: ValidatedBatch | Rejection): ValidatedBatch | Refusal =>
+  isRejection(judged) ? { ...judged, inLog: true } : judged;
+
+/** Kafka's `ReplicaManager.appendToLocalLog`: the errors it answers without looking into the log. */
+const WITHOUT_LOG_START: ReadonlySet<number> = new Set([
+  Errors.CORRUPT_MESSAGE,
+  Errors.MESSAGE_TOO_LARGE,
+  Errors.RECORD_LIST_TOO_LARGE,
+  Errors.KAFKA_STORAGE_ERROR,
+]);
 
 const refusal = (error: number): Rejection => ({ error, message: null, recordErrors: [] });
 

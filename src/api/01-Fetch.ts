@@ -165,8 +165,9 @@ class FetchInFlight {
     }
     const view = ports.replicas.view(wanted.topicId, wanted.partition);
     if (typeof view === "number") {
-      answer.errorCode = view;
-      reading.urgent ||= view !== Errors.UNKNOWN_TOPIC_OR_PARTITION && view !== Errors.UNKNOWN_TOPIC_ID;
+      const gone = view === Errors.UNKNOWN_TOPIC_ID || view === Errors.UNKNOWN_TOPIC_OR_PARTITION;
+      answer.errorCode = gone && version < TOPIC_IDS_FROM ? Errors.UNKNOWN_TOPIC_OR_PARTITION : view;
+      reading.urgent ||= !gone;
       return;
     }
     const error = this.requestError() ?? checkLeaderEpoch(view, wanted.currentLeaderEpoch);

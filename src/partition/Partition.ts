@@ -57,16 +57,10 @@ export interface Append {
 const hasEnoughReplicas = (role: PartitionRole): boolean =>
   role.isrSize >= Math.min(role.minInSyncReplicas, role.replicaCount);
 
-const refuse = (error: number, state: LogState, showStart: boolean): Decision => ({
+const refuse = (error: number, logStartOffset: Offset): Decision => ({
   event: undefined,
-  reply: {
-    error,
-    baseOffset: -1,
-    logAppendTime: -1,
-    logStartOffset: showStart ? state.logStartOffset : -1,
-    message: null,
-  },
-  release: { at: "written", offset: state.logEndOffset },
+  reply: { error, baseOffset: -1, logAppendTime: -1, logStartOffset, message: null },
+  release: { at: "written", offset: 0 },
 });
 
 const CLIENT: ProducerRules = { origin: "client" };
@@ -74,15 +68,12 @@ const CLIENT: ProducerRules = { origin: "client" };
 /** Order of the checks: leadership, replicas, producer (protocol.md §5 #21; correctness §4.3). */
 export const decide = (state: LogState, role: PartitionRole, command: Append): Decision => {
   const { info, acks } = command;
-  if (!role.isLeader) return refuse(Errors.NOT_LEADER_OR_FOLLOWER, state, false);
-  if (acks === -1 && !hasEnoughReplicas(role)) return refuse(Errors.NOT_ENOUGH_REPLICAS, state, false);
+  if (!role.isLeader) return refuse(Errors.NOT_LEADER_OR_FOLLOWER, -1);
+  if (acks === -1 && !hasEnoughReplicas(role)) return refuse(Errors.NOT_ENOUGH_REPLICAS, state.logStartOffset);
   const at = acks === -1 ? "committed" : "written";
   if (info.producerId >= 0) {
     const verdict = state.producers.check(info, CLIENT);
-    if (verdict.kind === "error") {
-      // Kafka answers the real log start beside an out-of-order sequence, -1 beside the other producer errors (§6).
-      return refuse(verdict.error, state, verdict.error === Errors.OUT_OF_ORDER_SEQUENCE_NUMBER);
-    }
+    if (verdict.kind === "error") return refuse(verdict.error, state.logStartOffset);
     if (verdict.kind === "duplicate") {
       const reply: AppendReply = {
         error: Errors.NONE,
