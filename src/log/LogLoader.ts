@@ -181,7 +181,12 @@ class Loader {
         this.dropFrom(index + 1, outcome === "damaged");
         break;
       }
-      if (index < this.bases.length - 1) this.sealRecovered(segment, state);
+      if (index === this.bases.length - 1) break;
+      if (!this.continues(segment, index, state)) {
+        this.dropFrom(index + 1, true);
+        break;
+      }
+      this.sealRecovered(segment, state);
     }
     if (state.logEndOffset < Math.min(recoveryPoint, endOffset)) {
       throw new CorruptLog(
@@ -306,6 +311,25 @@ class Loader {
     return wanted ? "damaged" : "cut";
   }
 
+  /**
+   * Whether the next segment begins where this one ends. Where it begins later, either compaction took what was between
+   * (the snapshot there says that the segment ends like this, or is Kafka's own), or its last writes were lost.
+   */
+  private continues(segment: LogSegment, index: number, state: LogState): boolean {
+    const next = this.bases[index + 1]!;
+    if (next === state.logEndOffset) return true;
+    const path = segment.path(".log");
+    if (next < state.logEndOffset) throw new CorruptLog(path, -1, `overlaps the segment at ${next}`);
+    const snapshot = this.readSnapshot(next);
+    const end = snapshot?.addition?.end;
+    if (snapshot !== undefined && (snapshot.addition === undefined || end?.size === segment.size)) return true;
+    if (state.logEndOffset < this.options.recoveryPoint) {
+      throw new CorruptLog(path, segment.size, `ends at ${state.logEndOffset}, below the recovery point`);
+    }
+    this.repairs.push(`${path}: ends at ${state.logEndOffset}; the segments from ${next} on are kept aside`);
+    return false;
+  }
+
   /** Damage at `position`: returns when it may be cut there, throws when it may not. */
   private async judge(
     segment: LogSegment,
@@ -323,12 +347,13 @@ class Loader {
     const laterSegments = this.bases
       .slice(index + 1)
       .some((base) => (this.disk.fileSize(this.path(base, ".log")) ?? 0) > 0);
-    const follows = laterSegments || (await batchFollows(file, position, size, state.logEndOffset));
-    if (!follows) {
+    const follows = await batchFollows(file, position, size, state.logEndOffset);
+    // The file itself ends inside the batch: what is missing was never written, also when later segments were.
+    if (!follows && (!laterSegments || (await endsInside(file, position, size)))) {
       this.repairs.push(`${where}: torn tail of ${size - position} bytes cut`);
       return;
     }
-    if (!(await readsAsZeros(file, position, size))) {
+    if (!(await readsAsZeros(file, position, size, state.logEndOffset))) {
       throw new CorruptLog(path, position, "damage with valid batches behind it");
     }
     const aside = `${path}.cut-${position}`;
@@ -398,25 +423,36 @@ const batchFollows = async (file: DiskFile, position: Position, size: number, en
   return false;
 };
 
-/** Whether the batch at `position` has a sector, or the rest of one, that reads as zeros: bytes the disk never got. */
-const readsAsZeros = async (file: DiskFile, position: Position, size: number): Promise<boolean> => {
+/** Whether the batch at `position` goes on behind the end of the file. */
+const endsInside = async (file: DiskFile, position: Position, size: number): Promise<boolean> => {
+  if (size - position < HEADER_SIZE) return true;
+  const header = new Uint8Array(HEADER_SIZE);
+  await file.read(header, position);
+  return magicOf(header, 0) === MAGIC && position + batchSize(header, 0) > size;
+};
+
+/**
+ * Whether the batch at `position` lacks bytes that the disk never got: within one sector all that belongs to it reads
+ * as zeros. `expectedOffset` is its base offset if it is the next one, whose high bytes are zeros by right.
+ */
+const readsAsZeros = async (
+  file: DiskFile,
+  position: Position,
+  size: number,
+  expectedOffset: Offset,
+): Promise<boolean> => {
   const header = new Uint8Array(HEADER_SIZE);
   const got = await file.read(header, position);
-  let end = Math.min(size, position + SECTOR);
-  if (got >= LOG_OVERHEAD) {
-    const batch = batchSize(header, 0);
-    if (batch >= HEADER_SIZE && position + batch <= size && (got <= 16 || magicOf(header, 0) === MAGIC)) {
-      end = position + batch;
-    }
-  }
-  // Also when only its header's end was lost, the sector that lacks it is looked at whole.
-  end = Math.min(size, Math.ceil(end / SECTOR) * SECTOR);
+  const batch = got >= LOG_OVERHEAD ? batchSize(header, 0) : 0;
+  const length = batch >= HEADER_SIZE && position + batch <= size ? batch : got;
   const chunk = new Uint8Array(SECTOR);
-  for (let start = position; start < end; ) {
-    const sectorEnd = Math.min(size, (Math.floor(start / SECTOR) + 1) * SECTOR);
-    const view = chunk.subarray(0, sectorEnd - start);
-    if ((await file.read(view, start)) === view.length && view.every((byte) => byte === 0)) return true;
-    start = sectorEnd;
+  for (let start = position; start < position + length; ) {
+    const sectorEnd = (Math.floor(start / SECTOR) + 1) * SECTOR;
+    const view = chunk.subarray(0, Math.min(sectorEnd, position + length) - start);
+    const zeros = (await file.read(view, start)) === view.length && view.every((byte) => byte === 0);
+    const byRight = start === position && view.length < 8 && expectedOffset < 2 ** (64 - 8 * view.length);
+    if (zeros && !byRight) return true;
+    start += view.length;
   }
   return false;
 };

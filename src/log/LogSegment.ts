@@ -229,6 +229,12 @@ export class LogSegment {
     return [...this.indexFiles.values()];
   }
 
+  /** A sealed segment's side files are durable: nobody appends to them again. */
+  closeIndexFiles(): void {
+    for (const file of this.indexFiles.values()) file.close();
+    this.indexFiles.clear();
+  }
+
   // — look-up
 
   /** Both indexes, or undefined when the files cannot be believed. */
@@ -460,7 +466,6 @@ export class LogSegment {
   private closeFiles(): void {
     this.handle?.close();
     this.handle = undefined;
-    for (const file of this.indexFiles.values()) file.close();
-    this.indexFiles.clear();
+    this.closeIndexFiles();
   }
 }

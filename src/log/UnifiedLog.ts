@@ -401,7 +401,10 @@ export class UnifiedLog {
   }
 
   private settle(ticket: FlushTicket): void {
-    for (const segment of ticket.segments) segment.release();
+    for (const segment of ticket.segments) {
+      if (!segment.active && !this.dirtySegments.has(segment)) segment.closeIndexFiles();
+      segment.release();
+    }
     this.snapshots = this.snapshots.filter((file) => {
       if (!ticket.files.includes(file)) return true;
       file.close();

@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { CorruptLog } from "../../src/log/CorruptLog.ts";
 import type { LoadedLog } from "../../src/log/LogLoader.ts";
+import { decodeSnapshot, placeSnapshot } from "../../src/log/LogSnapshot.ts";
 import { evolve, LogState, snapshotOf } from "../../src/log/LogState.ts";
 import { completeWindows } from "../../src/log/ProducerWindows.ts";
 import { DEFAULT_LOG_CONFIG } from "../../src/log/UnifiedLog.ts";
@@ -286,6 +287,50 @@ describe("LogLoader", () => {
     expect(log.logEndOffset).toBeLessThan(third!.baseOffset);
     expect(same(disk.content(`${third!.path(".log")}.cut`), kept)).toBe(true);
     expect(same(await readAll(log), bytesOf(driver).subarray(0, log.size))).toBe(true);
+  });
+
+  test("a segment whose last writes never came, or that is gone, ends the log before the later ones", async () => {
+    const driver = await filled();
+    const [, second, third] = driver.log.segments;
+    const bytes = driver.disk.content(second!.path(".log"));
+    const last = driver.batches.filter((batch) => batch.info.baseOffset < third!.baseOffset).at(-1)!;
+    for (const size of [bytes.length - last.bytes.length, bytes.length - 1, bytes.length - last.bytes.length + 3]) {
+      const disk = driver.disk.copy();
+      disk.put(second!.path(".log"), bytes.subarray(0, size));
+      const { log, repairs } = await driver.load({ recoveryPoint: second!.baseOffset }, disk);
+      expect(log.logEndOffset).toBe(last.info.baseOffset);
+      expect(disk.exists(`${third!.path(".log")}.cut`)).toBe(true);
+      expect(repairs.length).toBe(1);
+      const durable = driver.disk.copy();
+      durable.put(second!.path(".log"), bytes.subarray(0, size));
+      const names = durable.list(DIRECTORY);
+      expect(await failure(driver.load({ recoveryPoint: third!.baseOffset - 1 }, durable))).toBeInstanceOf(CorruptLog);
+      expect(durable.list(DIRECTORY).filter((name) => name.endsWith(".log"))).toEqual(
+        names.filter((name) => name.endsWith(".log")),
+      );
+    }
+    const gone = driver.disk.copy();
+    gone.remove(second!.path(".log"));
+    const { log } = await driver.load({ recoveryPoint: 0 }, gone);
+    expect(log.logEndOffset).toBe(second!.baseOffset);
+  });
+
+  test("a gap that compaction left is no loss: the snapshot behind the segment says how it ends", async () => {
+    const driver = await filled();
+    const [, second, third] = driver.log.segments;
+    const bytes = driver.disk.content(second!.path(".log"));
+    const last = driver.batches.filter((batch) => batch.info.baseOffset < third!.baseOffset).at(-1)!;
+    const disk = driver.disk.copy();
+    const size = bytes.length - last.bytes.length;
+    disk.put(second!.path(".log"), bytes.subarray(0, size));
+    const snapshot = disk.content(third!.path(".snapshot"));
+    placeSnapshot(snapshot, { ...decodeSnapshot(snapshot)!.addition!.end!, size });
+    disk.put(third!.path(".snapshot"), snapshot);
+    const { log, repairs } = await driver.load({ recoveryPoint: 0 }, disk);
+    expect([log.logEndOffset, repairs]).toEqual([driver.end, []]);
+    const kept = driver.batches.filter((batch) => batch !== last).map((batch) => batch.bytes);
+    expect(same(await readAll(log), Buffer.concat(kept))).toBe(true);
+    expect((await log.read(last.info.baseOffset, 1000, INFINITY, true)).firstOffset).toBe(third!.baseOffset);
   });
 
   test("the log start comes from its checkpoint, and first reigns begin there", async () => {
