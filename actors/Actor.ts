@@ -9,7 +9,9 @@
  * A defect in a turn: its askers are settled (`abandon`), the behaviour reloads once and goes on. The same defect in the
  * next turn, or a failing reload, takes the behaviour `offline`; its neighbours are not touched.
  */
-import { Cause, Effect, Fiber } from "effect";
+import * as Cause from "effect/Cause";
+import * as Effect from "effect/Effect";
+import * as Fiber from "effect/Fiber";
 import type { Clock } from "../src/platform/Clock.ts";
 import type { TaskList } from "../src/platform/TaskList.ts";
 import type { MaybePending } from "../src/prelude/Types.ts";

@@ -4,7 +4,9 @@
  * marker). What must stay true: no client is served before recovery is done; the marker is written only when every log
  * was closed properly; whatever fails at start leaves the data as it was.
  */
-import { Effect, type Fiber, Scheduler } from "effect";
+import * as Effect from "effect/Effect";
+import type * as Fiber from "effect/Fiber";
+import * as Scheduler from "effect/Scheduler";
 import { DelayedFetches } from "../src/api/DelayedFetch.ts";
 import { FetchSessions } from "../src/api/FetchSession.ts";
 import { makeHandlers } from "../src/api/Handlers.ts";

@@ -4,7 +4,10 @@
  * requests are handed over in the order they came; a read waits for earlier writes of its connection; a peer that sends
  * nonsense loses this connection and disturbs no other; when the connection closes everything it held is given back.
  */
-import { Cause, type Effect, Exit, type Fiber } from "effect";
+import * as Cause from "effect/Cause";
+import type * as Effect from "effect/Effect";
+import * as Exit from "effect/Exit";
+import type * as Fiber from "effect/Fiber";
 import { unsupportedApiVersionsResponse } from "../src/api/18-ApiVersions.ts";
 import type { Ports } from "../src/api/Ports.ts";
 import type { ConnectionContext, RequestContext } from "../src/api/RequestContext.ts";

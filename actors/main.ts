@@ -3,13 +3,16 @@
  * wrong at start is one clear line and exit code 1, and nothing was touched; SIGTERM or SIGINT stops in order and exits
  * with 0, a second one forces; the lines a person reads at start say where clients connect.
  */
-import { Cause, Effect, Exit } from "effect";
+import * as Cause from "effect/Cause";
+import * as Effect from "effect/Effect";
+import * as Exit from "effect/Exit";
 import { parseServerArguments, serverHelp } from "../src/cli/ServerArguments.ts";
 import { KAFKA_VERSION, VERSION } from "../src/cli/Version.ts";
 import type { BrokerConfig } from "../src/config/BrokerConfig.ts";
 import { resolveListeners } from "../src/config/Listeners.ts";
 import { loadBrokerConfig } from "../src/config/LoadBrokerConfig.ts";
 import { makeBunPlatform } from "../src/platform/BunPlatform.ts";
+import type { Clock } from "../src/platform/Clock.ts";
 import type { Disk } from "../src/platform/Disk.ts";
 import { type Log, makeLogger } from "../src/platform/Logger.ts";
 import { type Broker, startBroker } from "./Broker.ts";
@@ -47,7 +50,7 @@ const main = async (args: ReadonlyArray<string>): Promise<void> => {
     log("info", `request log ${requestLog ? "on" : "off"}`);
   });
   const logRequest = (line: string): void => log("info", line);
-  const stopping = { begun: false };
+  const stopping = { begun: false, since: Number.NEGATIVE_INFINITY };
   const exit = await Effect.runPromiseExit(
     startBroker(platform, {
       config,
@@ -64,7 +67,7 @@ const main = async (args: ReadonlyArray<string>): Promise<void> => {
     return fail(error instanceof StartupError ? error.message : Cause.pretty(exit.cause), 1);
   }
   announce(exit.value, config, log);
-  stopOnSignals(exit.value, stopping, log);
+  stopOnSignals(exit.value, platform.clock, stopping, log);
 };
 
 const readConfigFile = (disk: Disk, path: string | undefined): { path: string; text: string } | undefined => {
@@ -90,13 +93,19 @@ const announce = (broker: Broker, config: BrokerConfig, log: Log): void => {
   log("info", "Kafka Server started");
 };
 
-const stopOnSignals = (broker: Broker, stopping: { begun: boolean }, log: Log): void => {
+/** The same signal again within this time is the same key press. */
+const REPEATED_SIGNAL_MS = 500;
+
+const stopOnSignals = (broker: Broker, clock: Clock, stopping: { begun: boolean; since: number }, log: Log): void => {
   const onSignal = (signal: NodeJS.Signals): void => {
+    // Ctrl-C under a package runner arrives twice: from the terminal and from the runner.
+    if (clock.monotonic() - stopping.since < REPEATED_SIGNAL_MS) return;
     if (stopping.begun) {
       log("warn", `${signal} again: stopping without waiting`);
       process.exit(1);
     }
     stopping.begun = true;
+    stopping.since = clock.monotonic();
     log("info", `${signal}: stopping`);
     Effect.runPromise(broker.stop).then(
       () => {

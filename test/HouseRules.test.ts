@@ -194,6 +194,11 @@ describe("the outside is behind ports", () => {
 /** `why` is what the reader of a failure needs. */
 const banned: ReadonlyArray<{ readonly what: RegExp; readonly why: string; readonly where: RegExp }> = [
   { what: /\bBun\.write\b/, why: "Bun.write doubles appends of 256 KiB and more", where: /^(src|actors)\// },
+  {
+    what: /from "effect"/,
+    why: "the index of effect costs 100 ms of start-up: import effect/Module",
+    where: /^(src|actors)\//,
+  },
   { what: /\.writer\(/, why: "FileSink hides a full disk", where: /^(src|actors)\// },
   {
     what: /\bas any\b|:\s*any\b|<any>/,
@@ -225,6 +230,7 @@ describe("what is banned is not there", () => {
 
   test.each([
     ["src/log/A.ts", "await Bun.write(file, bytes);"],
+    ["actors/A.ts", 'import { Effect } from "effect";'],
     ["actors/A.ts", "const sink = file.writer();"],
     ["src/log/A.ts", "const x = y as any;"],
     ["src/log/A.ts", `// ${"TO"}DO: later`],

@@ -6,7 +6,12 @@
  * `run` is synchronous: it runs one task, drains the microtasks, and so on, and moves time when nothing is runnable.
  */
 import { drainMicrotasks } from "bun:jsc";
-import { Context, Duration, Effect, Clock as EffectClock, Random as EffectRandom, Scheduler } from "effect";
+import * as EffectClock from "effect/Clock";
+import * as Context from "effect/Context";
+import * as Duration from "effect/Duration";
+import * as Effect from "effect/Effect";
+import * as EffectRandom from "effect/Random";
+import * as Scheduler from "effect/Scheduler";
 import type { Clock } from "../../src/platform/Clock.ts";
 import type { Disk } from "../../src/platform/Disk.ts";
 import type { Network } from "../../src/platform/Network.ts";

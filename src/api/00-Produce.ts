@@ -10,7 +10,7 @@
  * `handle` gives up the thread (order on the connection), every named partition is answered once, and `acks=0` is never
  * answered: an error closes the connection.
  */
-import { Effect } from "effect";
+import * as Effect from "effect/Effect";
 import {
   checkOneBatch,
   isRejection,

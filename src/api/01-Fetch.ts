@@ -9,7 +9,7 @@
  * above the bound (high watermark, or last stable offset for read_committed) leaves; the first partition with data
  * gives at least one whole batch, whatever the limits (KIP-74); a waiting fetch holds no bytes.
  */
-import { Effect } from "effect";
+import * as Effect from "effect/Effect";
 import type { PartitionView } from "../partition/PartitionView.ts";
 import { isPending, type MaybePending, ZERO_UUID } from "../prelude/Types.ts";
 import { Errors } from "../protocol/Errors.ts";

@@ -10,7 +10,7 @@
  * Every look-up is capped at what the client may see. (Kafka looks for the largest timestamp in the whole log and
  * answers none when it lies beyond that; here it is the largest among the visible records.)
  */
-import { Effect } from "effect";
+import * as Effect from "effect/Effect";
 import type { MetadataImage } from "../metadata/MetadataImage.ts";
 import type { PartitionView } from "../partition/PartitionView.ts";
 import { DiskError } from "../platform/Disk.ts";

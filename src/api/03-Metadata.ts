@@ -8,11 +8,12 @@
  * - v10+: topic ids in the answer; asking by id from v12 on (in v10–11 an id or a null name is INVALID_REQUEST). When
  *   any id is asked for, names are not looked at.
  * - v13: a top-level error, always NONE here.
+ * - A topic with neither name nor id is INVALID_REQUEST for the whole request (Kafka 4.3.1: UNKNOWN_SERVER_ERROR).
  *
  * A missing topic that may be created is created before the answer, so that the first answer already has its leader:
  * Kafka answers UNKNOWN_TOPIC_OR_PARTITION and creates it some 10 ms later, which clients have to retry around.
  */
-import { Effect } from "effect";
+import * as Effect from "effect/Effect";
 import { creatableTopic } from "../metadata/InternalTopics.ts";
 import { type MetadataImage, NO_LEADER, type PartitionRegistration, topicNames } from "../metadata/MetadataImage.ts";
 import { invalidTopicName, isInternalTopic } from "../metadata/TopicName.ts";
@@ -36,7 +37,7 @@ type Wanted =
   | { readonly kind: "all" }
   | { readonly kind: "names"; readonly names: ReadonlyArray<string> }
   | { readonly kind: "ids"; readonly ids: ReadonlyArray<Uuid> }
-  /** An id or a null name where the version allows neither. */
+  /** An id or a null name where the version allows neither, or a topic with neither name nor id. */
   | { readonly kind: "invalid" };
 
 export const wantedTopics = (request: MetadataRequest, version: number): Wanted => {
@@ -47,6 +48,7 @@ export const wantedTopics = (request: MetadataRequest, version: number): Wanted 
   for (const { name, topicId } of topics) {
     if (topicId !== ZERO_UUID) ids.add(topicId);
     else if (name !== null) names.add(name);
+    else return { kind: "invalid" };
     if (version < TOPIC_IDS_FROM && (name === null || topicId !== ZERO_UUID)) return { kind: "invalid" };
   }
   return ids.size > 0 ? { kind: "ids", ids: [...ids] } : { kind: "names", names: [...names] };

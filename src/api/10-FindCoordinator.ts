@@ -6,7 +6,7 @@
  *
  * Until coordinators exist every well-formed key is answered COORDINATOR_NOT_AVAILABLE, which clients retry.
  */
-import { Effect } from "effect";
+import * as Effect from "effect/Effect";
 import { MALFORMED_REQUEST } from "../metadata/ApiError.ts";
 import { Errors } from "../protocol/Errors.ts";
 import type { FindCoordinatorRequest } from "../protocol/generated/FindCoordinatorRequest.ts";

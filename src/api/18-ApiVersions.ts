@@ -7,7 +7,7 @@
  * - Any other version, also a negative one: answered in v0's schema with UNSUPPORTED_VERSION and key 18's range only,
  *   by whoever reads headers (`unsupportedApiVersionsResponse`); the connection stays open (KIP-511).
  */
-import { Effect } from "effect";
+import * as Effect from "effect/Effect";
 import {
   LATEST_METADATA_VERSION,
   METADATA_VERSION_FEATURE,

@@ -7,7 +7,7 @@
  *
  * What is decided, and every text, is in `metadata/TopicControl`.
  */
-import { Effect } from "effect";
+import * as Effect from "effect/Effect";
 import { apiError } from "../metadata/ApiError.ts";
 import { refusedTopic } from "../metadata/TopicControl.ts";
 import { Errors } from "../protocol/Errors.ts";

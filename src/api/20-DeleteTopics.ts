@@ -4,7 +4,7 @@
  * - v1–5: by name. v5+: error messages. v6+: by name or by id, and the id in the answer.
  * - With `delete.topic.enable=false`: TOPIC_DELETION_DISABLED, below v3 INVALID_REQUEST.
  */
-import { Effect } from "effect";
+import * as Effect from "effect/Effect";
 import { type ApiError, apiError } from "../metadata/ApiError.ts";
 import { ZERO_UUID } from "../prelude/Types.ts";
 import { Errors } from "../protocol/Errors.ts";

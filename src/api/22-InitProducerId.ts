@@ -9,7 +9,7 @@
  * With a transactional id the answer is COORDINATOR_NOT_AVAILABLE until the transaction coordinator exists. What must
  * stay true: an id is given to one producer only, restarts included (the controller's durable blocks).
  */
-import { Effect } from "effect";
+import * as Effect from "effect/Effect";
 import { Errors } from "../protocol/Errors.ts";
 import type { InitProducerIdRequest } from "../protocol/generated/InitProducerIdRequest.ts";
 import type { InitProducerIdResponse } from "../protocol/generated/InitProducerIdResponse.ts";

@@ -4,7 +4,7 @@
  *
  * - v2+: the client's current leader epoch is checked (FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH). v3+: replica id.
  */
-import { Effect } from "effect";
+import * as Effect from "effect/Effect";
 import type { MetadataImage } from "../metadata/MetadataImage.ts";
 import type { PartitionView } from "../partition/PartitionView.ts";
 import { Errors } from "../protocol/Errors.ts";

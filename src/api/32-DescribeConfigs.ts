@@ -6,7 +6,7 @@
  *   An empty or null list of keys means all; a key nobody knows is left out.
  * - Loggers (type 8) cannot be set yet: none is listed. Groups and client metrics are refused until they exist.
  */
-import { Effect } from "effect";
+import * as Effect from "effect/Effect";
 import type { BrokerConfig } from "../config/BrokerConfig.ts";
 import {
   type ConfigRow,

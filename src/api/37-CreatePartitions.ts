@@ -2,7 +2,7 @@
  * CreatePartitions (key 37), versions 0–3: more partitions for topics that exist, each topic by itself; every topic
  * asked for is answered. The versions differ in encoding only (v2+ flexible).
  */
-import { Effect } from "effect";
+import * as Effect from "effect/Effect";
 import { Errors } from "../protocol/Errors.ts";
 import type { CreatePartitionsRequest } from "../protocol/generated/CreatePartitionsRequest.ts";
 import type { CreatePartitionsResponse } from "../protocol/generated/CreatePartitionsResponse.ts";

@@ -4,7 +4,7 @@
  * - v1+: the endpoint type asked for; controllers (2) are MISMATCHED_ENDPOINT_TYPE on a broker's listener.
  * - v2+: fenced brokers on request.
  */
-import { Effect } from "effect";
+import * as Effect from "effect/Effect";
 import type { MetadataImage } from "../metadata/MetadataImage.ts";
 import { Errors } from "../protocol/Errors.ts";
 import type { DescribeClusterRequest } from "../protocol/generated/DescribeClusterRequest.ts";

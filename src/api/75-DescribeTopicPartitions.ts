@@ -2,7 +2,7 @@
  * DescribeTopicPartitions (key 75), version 0: topics in the order of their names, a page of partitions at a time
  * (KIP-966). No topic named means every topic; a page ends with a cursor to the first partition it has no room for.
  */
-import { Effect } from "effect";
+import * as Effect from "effect/Effect";
 import { type MetadataImage, NO_LEADER, type TopicImage, topicNames } from "../metadata/MetadataImage.ts";
 import { invalidTopicName, isInternalTopic } from "../metadata/TopicName.ts";
 import { ZERO_UUID } from "../prelude/Types.ts";

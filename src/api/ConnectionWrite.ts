@@ -1,5 +1,5 @@
 /** Marks a request that changes metadata as a write of its connection, so that later reads on it see the change. */
-import { Effect } from "effect";
+import * as Effect from "effect/Effect";
 import type { RequestContext } from "./RequestContext.ts";
 
 /** Runs `effect` as a write: reads that follow on the connection wait until it ends, however it ends. */

@@ -2,7 +2,7 @@
  * The ports through which handlers reach actors. The interfaces live here, their implementations in `actors`; a
  * handler sees neither mailbox nor fiber.
  */
-import type { Effect } from "effect";
+import type * as Effect from "effect/Effect";
 import type { BrokerConfig } from "../config/BrokerConfig.ts";
 import type { ValidatedBatch, ValidationRules } from "../log/LogValidator.ts";
 import type { ControllerCommand, ControllerReply } from "../metadata/Controller.ts";

@@ -3,7 +3,8 @@
  * context into an effect of the typed response; the versions it serves stand in its own file and are what ApiVersions
  * advertises. `undefined` as a response means that the client gets none (Produce with acks=0).
  */
-import { Data, type Effect } from "effect";
+import * as Data from "effect/Data";
+import type * as Effect from "effect/Effect";
 import type { RequestContext } from "./RequestContext.ts";
 
 /** The client is wrong in a way Kafka answers by closing the connection, with the reason for the log. */

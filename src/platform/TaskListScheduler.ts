@@ -2,7 +2,7 @@
  * Effect's scheduler on the task list: every fiber's steps are tasks of the one list. What must stay true: all
  * dispatchers share it (Effect makes one per fiber, and a choice inside each of them would reorder nothing).
  */
-import type { Scheduler } from "effect";
+import type * as Scheduler from "effect/Scheduler";
 import type { TaskList } from "./TaskList.ts";
 
 export const makeTaskListScheduler = (tasks: TaskList): Scheduler.Scheduler => {
