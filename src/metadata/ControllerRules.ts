@@ -12,7 +12,8 @@ export const controllerRules = (config: BrokerConfig): ControllerRules => ({
   describeTopicConfig: (overrides) => {
     const rows: CreatedTopicConfig[] = describeTopicConfigs(TopicConfig.of(config, overrides)).map((row) => ({
       name: row.name,
-      value: row.value,
+      // Kafka answers what it was given, blanks included.
+      value: overrides.get(row.name) ?? row.value,
       readOnly: row.readOnly,
       configSource: row.source,
       isSensitive: row.sensitive,

@@ -160,6 +160,11 @@ describe("Metadata", () => {
     }
   });
 
+  test("v12+ with neither name nor id: 42 per topic", async () => {
+    const { topics } = await withTopics().call(3, Metadata, 12, { topics: [{ topicId: ZERO_UUID, name: null }] });
+    expect(topics.map((topic) => topic.errorCode)).toEqual([42]);
+  });
+
   test("#19 internal topics are marked, and made with 50 partitions and their own configs", async () => {
     const handling = new Handling();
     const { topics } = await handling.call(3, Metadata, 12, { topics: byName("__consumer_offsets") });

@@ -12,7 +12,7 @@ describe("CreateTopics", () => {
         name: "t",
         numPartitions: -1,
         replicationFactor: -1,
-        configs: [{ name: "retention.ms", value: "77" }],
+        configs: [{ name: "retention.ms", value: " 77" }],
       });
       const { topics } = await handling.call(19, CreateTopics, version, { topics: [topic], timeoutMs: 1000 });
       const created = handling.cluster.image.topicsByName.get("t");
@@ -25,7 +25,7 @@ describe("CreateTopics", () => {
       expect(topics[0]?.configs?.length).toBe(33);
       expect(topics[0]?.configs?.find((config) => config.name === "retention.ms")).toEqual({
         name: "retention.ms",
-        value: "77",
+        value: " 77",
         readOnly: false,
         configSource: 1,
         isSensitive: false,
