@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { Effect } from "effect";
+import * as Effect from "effect/Effect";
 import { type Behavior, spawn } from "../../actors/Actor.ts";
 import { testActorContext } from "../support/ActorContexts.ts";
 

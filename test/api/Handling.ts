@@ -2,7 +2,8 @@
  * Calls a handler as the Router would: the request goes through its codec, the response through its own, so that every
  * answer a test sees has been on the wire in that version. The controller is `Cluster`, without an actor.
  */
-import { Effect, Exit } from "effect";
+import * as Effect from "effect/Effect";
+import * as Exit from "effect/Exit";
 import { DelayedFetches } from "../../src/api/DelayedFetch.ts";
 import { FetchSessions } from "../../src/api/FetchSession.ts";
 import type { Ports } from "../../src/api/Ports.ts";

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { Effect, Scheduler } from "effect";
+import * as Effect from "effect/Effect";
+import * as Scheduler from "effect/Scheduler";
 import { BunTaskList } from "../../src/platform/BunTaskList.ts";
 import { makeTaskListScheduler } from "../../src/platform/TaskListScheduler.ts";
 

@@ -1,7 +1,8 @@
 /** The harness itself: equal seeds give equal runs, different seeds different ones, and nothing real is reachable. */
 import { describe, expect, test } from "bun:test";
 import fs from "node:fs";
-import { Effect, Queue } from "effect";
+import * as Effect from "effect/Effect";
+import * as Queue from "effect/Queue";
 import { Simulation, SimulationError } from "../../actors/simulation/Simulation.ts";
 import { TripwireError } from "../../actors/simulation/Tripwires.ts";
 import { buggify } from "../../src/prelude/Buggify.ts";

@@ -1,5 +1,6 @@
 /** An actor context for tests of single actors: the real task list, a manual clock, and a log that is kept. */
-import { Effect, Scheduler } from "effect";
+import * as Effect from "effect/Effect";
+import * as Scheduler from "effect/Scheduler";
 import type { ActorContext } from "../../actors/Actor.ts";
 import { BunTaskList } from "../../src/platform/BunTaskList.ts";
 import { makeTaskListScheduler } from "../../src/platform/TaskListScheduler.ts";

@@ -2,7 +2,7 @@
  * A small world that uses every simulated port: a server that appends what it receives and answers when it is flushed,
  * three clients, fibers on Effect's clock. For the tests of the harness, in this process and in others.
  */
-import { Effect } from "effect";
+import * as Effect from "effect/Effect";
 import { Simulation } from "../../../actors/simulation/Simulation.ts";
 import type { Socket } from "../../../src/platform/Network.ts";
 
