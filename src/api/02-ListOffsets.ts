@@ -74,12 +74,13 @@ const startEpoch = (view: PartitionView): number => {
   return epoch === -1 && view.logStartOffset === view.logEndOffset ? view.leaderEpoch : epoch;
 };
 
+/** Answers at once, or with the look-up that has to read the log. */
 const lookUp = (
   view: PartitionView,
   question: Question,
   request: ListOffsetsRequest,
   codecs: Codecs,
-): MaybePending<Answer> => {
+): Answer | (() => Promise<Answer>) => {
   const { partitionIndex, timestamp } = question;
   const end = visibleEnd(view, request);
   switch (timestamp) {
@@ -93,25 +94,21 @@ const lookUp = (
       return answered(partitionIndex);
   }
   if (view.logStartOffset >= end) return answered(partitionIndex);
-  const found =
-    timestamp === MAX_TIMESTAMP
-      ? view.log.maxTimestampOffset(view.logStartOffset, end, codecs)
-      : view.log.offsetForTimestamp(timestamp, view.logStartOffset, end, codecs);
-  return found.then(
-    (record) =>
-      record === undefined
+  return async () => {
+    try {
+      const record =
+        timestamp === MAX_TIMESTAMP
+          ? await view.log.maxTimestampOffset(view.logStartOffset, end, codecs)
+          : await view.log.offsetForTimestamp(timestamp, view.logStartOffset, end, codecs);
+      return record === undefined
         ? answered(partitionIndex)
-        : answered(partitionIndex, record.offset, record.timestamp, record.leaderEpoch),
-    (failure: unknown) =>
-      refused(partitionIndex, failure instanceof DiskError ? Errors.KAFKA_STORAGE_ERROR : Errors.UNKNOWN_SERVER_ERROR),
-  );
+        : answered(partitionIndex, record.offset, record.timestamp, record.leaderEpoch);
+    } catch (failure) {
+      const storage = failure instanceof DiskError;
+      return refused(partitionIndex, storage ? Errors.KAFKA_STORAGE_ERROR : Errors.UNKNOWN_SERVER_ERROR);
+    }
+  };
 };
-
-/** Leader epochs are in the answer from here on. */
-const EPOCHS_FROM = 4;
-
-const forVersion = (answer: Answer, version: number): Answer =>
-  version < EPOCHS_FROM ? { ...answer, leaderEpoch: -1 } : answer;
 
 /** The answer, there at once unless a timestamp has to be looked up in a log. */
 export const listOffsetsResponse = (
@@ -121,59 +118,70 @@ export const listOffsetsResponse = (
   viewOf: ViewOf,
   codecs: Codecs,
 ): MaybePending<ListOffsetsResponse> => {
-  const response: ListOffsetsResponse = { throttleTimeMs: 0, topics: [] };
   const badIsolation = request.isolationLevel !== READ_UNCOMMITTED && request.isolationLevel !== READ_COMMITTED;
   const twice = partitionsGivenTwice(request);
-  const byTopic = new Map<string, Answer[]>();
-  const pending: Promise<void>[] = [];
-  for (const { name, partitions } of request.topics) {
-    let answers = byTopic.get(name);
-    if (answers === undefined) {
-      answers = [];
-      byTopic.set(name, answers);
-      response.topics.push({ name, partitions: answers });
-    }
-    for (const question of partitions) {
-      const answer = (): MaybePending<Answer> => {
-        const { partitionIndex, timestamp, currentLeaderEpoch } = question;
-        if (badIsolation) return refused(partitionIndex, Errors.UNKNOWN_SERVER_ERROR);
-        if (isUnsupportedTimestamp(timestamp, version)) return refused(partitionIndex, Errors.UNSUPPORTED_VERSION);
-        const view = viewByName(image, viewOf, name, partitionIndex);
-        if (typeof view === "number") return refused(partitionIndex, view);
-        const error = leaderEpochError(view, currentLeaderEpoch);
-        return error === Errors.NONE ? lookUp(view, question, request, codecs) : refused(partitionIndex, error);
-      };
-      const key = `${name}-${question.partitionIndex}`;
-      if (twice.has(key)) {
-        if (twice.get(key) === "answered") continue;
-        twice.set(key, "answered");
-        answers.push(refused(question.partitionIndex, Errors.INVALID_REQUEST));
+  const topics: ListOffsetsResponse["topics"] = [];
+  const lookUps: Array<() => Promise<void>> = [];
+
+  const answerTo = (topic: string, question: Question): ReturnType<typeof lookUp> => {
+    const { partitionIndex, timestamp, currentLeaderEpoch } = question;
+    if (twice.has(`${topic}-${partitionIndex}`)) return refused(partitionIndex, Errors.INVALID_REQUEST);
+    if (badIsolation) return refused(partitionIndex, Errors.UNKNOWN_SERVER_ERROR);
+    if (isUnsupportedTimestamp(timestamp, version)) return refused(partitionIndex, Errors.UNSUPPORTED_VERSION);
+    const view = viewByName(image, viewOf, topic, partitionIndex);
+    if (typeof view === "number") return refused(partitionIndex, view);
+    const error = leaderEpochError(view, currentLeaderEpoch);
+    return error === Errors.NONE ? lookUp(view, question, request, codecs) : refused(partitionIndex, error);
+  };
+
+  for (const [name, questions] of questionsByTopic(request)) {
+    const partitions: Answer[] = [];
+    topics.push({ name, partitions });
+    for (const question of questions) {
+      const answer = answerTo(name, question);
+      if (typeof answer !== "function") {
+        partitions.push(inVersion(answer, version));
         continue;
       }
-      const judged = answer();
-      const given = isPending(judged) ? judged.then((late) => forVersion(late, version)) : forVersion(judged, version);
-      const place = answers.length;
-      answers.push(isPending(given) ? refused(question.partitionIndex, Errors.UNKNOWN_SERVER_ERROR) : given);
-      if (!isPending(given)) continue;
-      const list = answers;
-      pending.push(
-        given.then((late) => {
-          list[place] = late;
-        }),
-      );
+      const place = partitions.push(refused(question.partitionIndex, Errors.UNKNOWN_SERVER_ERROR)) - 1;
+      lookUps.push(async () => {
+        partitions[place] = inVersion(await answer(), version);
+      });
     }
   }
-  return pending.length === 0 ? response : Promise.all(pending).then(() => response);
+  const response = { throttleTimeMs: 0, topics };
+  return lookUps.length === 0 ? response : inTurn(lookUps).then(() => response);
 };
 
-/** Partitions asked for more than once: each gets one answer, INVALID_REQUEST. */
-const partitionsGivenTwice = (request: ListOffsetsRequest): Map<string, "open" | "answered"> => {
+/** Before v4 there is no field for the epoch. */
+const inVersion = (answer: Answer, version: number): Answer => (version >= 4 ? answer : { ...answer, leaderEpoch: -1 });
+
+/** One look-up at a time: a request may name every partition there is, and each reads through a buffer of its own. */
+const inTurn = async (lookUps: ReadonlyArray<() => Promise<void>>): Promise<void> => {
+  for (const lookUp of lookUps) await lookUp();
+};
+
+/** Each topic once, each of its partitions once. */
+const questionsByTopic = (request: ListOffsetsRequest): Map<string, Iterable<Question>> => {
+  const byTopic = new Map<string, Map<number, Question>>();
+  for (const { name, partitions } of request.topics) {
+    let questions = byTopic.get(name);
+    if (questions === undefined) byTopic.set(name, (questions = new Map()));
+    for (const question of partitions) questions.set(question.partitionIndex, question);
+  }
+  const questions = new Map<string, Iterable<Question>>();
+  for (const [name, once] of byTopic) questions.set(name, once.values());
+  return questions;
+};
+
+/** Partitions asked for more than once, as `topic-partition`: each is answered once, with INVALID_REQUEST. */
+const partitionsGivenTwice = (request: ListOffsetsRequest): Set<string> => {
   const seen = new Set<string>();
-  const twice = new Map<string, "open" | "answered">();
+  const twice = new Set<string>();
   for (const { name, partitions } of request.topics) {
     for (const { partitionIndex } of partitions) {
       const key = `${name}-${partitionIndex}`;
-      if (seen.has(key)) twice.set(key, "open");
+      if (seen.has(key)) twice.add(key);
       seen.add(key);
     }
   }
