@@ -49,6 +49,7 @@ interface Indexes {
 }
 
 export class LogSegment {
+  private readonly stem: string;
   private handle: DiskFile | undefined;
   private indexes: Indexes | undefined;
   private transactions: TransactionIndex | undefined;
@@ -73,11 +74,12 @@ export class LogSegment {
     private describe: (() => SegmentEnd | undefined) | undefined = undefined,
   ) {
     this.maxTimestampOffset = baseOffset;
+    this.stem = `${directory}/${segmentName(baseOffset)}`;
   }
 
   /** `suffix` with its dot. */
   path(suffix: ".log" | ".index" | ".timeindex" | ".txnindex" | ".snapshot"): string {
-    return `${this.directory}/${segmentName(this.baseOffset)}${suffix}`;
+    return this.stem + suffix;
   }
 
   /** Makes it the empty active segment. `adopt` does the same for one that has batches. */
@@ -185,14 +187,15 @@ export class LogSegment {
   writeIndexes(all: boolean): void {
     const { indexes, transactions } = this;
     if (indexes !== undefined) {
-      this.writeEntries(indexes.offset.entries, this.path(".index"), all);
-      this.writeEntries(indexes.time.entries, this.path(".timeindex"), all);
+      this.writeEntries(indexes.offset.entries, ".index", all);
+      this.writeEntries(indexes.time.entries, ".timeindex", all);
     }
-    if (transactions !== undefined) this.writeEntries(transactions.entries, this.path(".txnindex"), true);
+    if (transactions !== undefined) this.writeEntries(transactions.entries, ".txnindex", true);
   }
 
-  private writeEntries(entries: IndexEntries, path: string, all: boolean): void {
+  private writeEntries(entries: IndexEntries, suffix: ".index" | ".timeindex" | ".txnindex", all: boolean): void {
     if (entries.unwrittenBytes === 0 || (!all && entries.unwrittenBytes < INDEX_STEP)) return;
+    const path = this.path(suffix);
     let file = this.indexFiles.get(path);
     if (file === undefined) this.indexFiles.set(path, (file = this.disk.open(path, "write")));
     let bytes = entries.unwritten();

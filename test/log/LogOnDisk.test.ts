@@ -1,0 +1,72 @@
+/** The log on the real disk: mapped indexes, lazily opened segments and flush tickets as the broker uses them. */
+import { expect, test } from "bun:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { loadLog, reload } from "../../src/log/LogLoader.ts";
+import { evolve, snapshotOf } from "../../src/log/LogState.ts";
+import type { UnifiedLog } from "../../src/log/UnifiedLog.ts";
+import { bunDisk } from "../../src/platform/BunDisk.ts";
+import { readBatchInfo, stampBatch } from "../../src/record/RecordBatch.ts";
+import { buildBatch } from "../../src/record/RecordBatchBuilder.ts";
+import { noCodecs, readAll, TINY } from "../support/LogDriver.ts";
+
+test("append, roll, flush, stop, start, crash and reload on a real disk", async () => {
+  const root = mkdtempSync(`${tmpdir()}/odradek-log-`);
+  const directory = `${root}/topic-0`;
+  const disk = bunDisk();
+  disk.makeDirectory(directory);
+  const flush = async (log: UnifiedLog): Promise<void> => {
+    const ticket = log.beginFlush();
+    if (ticket === undefined) return;
+    await Promise.all(ticket.files.map((file) => file.flush()));
+    await Promise.all(ticket.directories.map((path) => disk.flushDirectory(path)));
+    log.flushed(ticket);
+  };
+  try {
+    const written: Uint8Array[] = [];
+    let { log, state } = await loadLog(disk, directory, TINY, { clean: false, recoveryPoint: 0, logStartOffset: 0 });
+    const append = async (): Promise<void> => {
+      const at = written.length;
+      const value = new Uint8Array(50 + at);
+      const bytes = buildBatch([{ timestamp: at, value }], { producerId: 4, producerEpoch: 0, baseSequence: at });
+      stampBatch(bytes, 0, state.logEndOffset, 1);
+      const info = readBatchInfo(bytes, 0);
+      log.stage(bytes, info, () => snapshotOf(state));
+      evolve(state, info);
+      written.push(bytes);
+      await log.write();
+    };
+    for (const stop of ["clean", "unclean", "reload", "clean"] as const) {
+      for (let count = 0; count < 30; count++) await append();
+      await flush(log);
+      expect(log.flushedOffset).toBe(written.length);
+      for (let count = 0; count < 5; count++) await append();
+      const before = snapshotOf(state);
+      if (stop === "reload") {
+        ({ log, state } = await reload(disk, log, { logStartOffset: 0 }));
+      } else {
+        const recoveryPoint = log.flushedOffset;
+        if (stop === "clean") {
+          const ticket = log.prepareClose(snapshotOf(state))!;
+          await Promise.all(ticket.files.map((file) => file.flush()));
+          log.flushed(ticket);
+        }
+        log.close();
+        const clean = stop === "clean";
+        ({ log, state } = await loadLog(disk, directory, TINY, { clean, recoveryPoint, logStartOffset: 0 }));
+        expect(log.beginFlush() === undefined).toBe(clean);
+      }
+      expect(Buffer.compare(snapshotOf(state), before)).toBe(0);
+      expect(Buffer.compare(await readAll(log), Buffer.concat(written))).toBe(0);
+      for (let offset = 0; offset < written.length; offset += 7) {
+        expect((await log.read(offset, 1, Number.POSITIVE_INFINITY, true)).firstOffset).toBe(offset);
+        const found = await log.offsetForTimestamp(offset, 0, Number.POSITIVE_INFINITY, noCodecs);
+        expect(found).toEqual({ offset, timestamp: offset, leaderEpoch: 1 });
+      }
+    }
+    expect(log.segments.length).toBeGreaterThan(10);
+    log.close();
+  } finally {
+    rmSync(root, { recursive: true, force: true });
+  }
+});
