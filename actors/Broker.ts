@@ -16,7 +16,7 @@ import { type BrokerListener, resolveListeners } from "../src/config/Listeners.t
 import { controllerRules } from "../src/metadata/ControllerRules.ts";
 import type { Clock } from "../src/platform/Clock.ts";
 import type { Disk } from "../src/platform/Disk.ts";
-import type { Endpoint, Network } from "../src/platform/Network.ts";
+import { type Endpoint, type Network, NetworkError, type SocketHandlers } from "../src/platform/Network.ts";
 import type { Random } from "../src/platform/Random.ts";
 import type { TaskList } from "../src/platform/TaskList.ts";
 import { makeTaskListScheduler } from "../src/platform/TaskListScheduler.ts";
@@ -85,6 +85,8 @@ export const startBroker = (platform: Platform, options: BrokerOptions): Effect.
     const delayedFetches = new DelayedFetches(tasks);
     const { nodeId } = config;
 
+    const bindings = listenersOf(config);
+    for (const { bind } of bindings) probe(network, bind);
     const directory = yield* Effect.promise(async () =>
       LogDirectory.open(context, { disk, random, config, clusterId: options.clusterId }),
     );
@@ -142,7 +144,7 @@ export const startBroker = (platform: Platform, options: BrokerOptions): Effect.
       maxConnectionsPerIp: config.number("max.connections.per.ip"),
     };
     const listeners: Array<{ name: string; endpoint: Endpoint; listener: KafkaListener }> = [];
-    for (const { name, bind } of listenersOf(config)) {
+    for (const { name, bind } of bindings) {
       const listener = new KafkaListener(network, bind, limits, {
         ...context,
         ports,
@@ -197,6 +199,20 @@ const listenersOf = (config: BrokerConfig): ReadonlyArray<BrokerListener> => {
   if (errors.length > 0) throw new StartupError(errors.join("; "));
   return listeners;
 };
+
+/** An address that cannot be had ends the start before anything on disk is touched. */
+const probe = (network: Network, bind: Endpoint): void => {
+  if (bind.port === 0) return;
+  try {
+    network.listen(bind, () => IGNORED).close();
+  } catch (error) {
+    if (!(error instanceof NetworkError)) throw error;
+    const why = error.code === "EADDRINUSE" ? "the port is in use" : error.message;
+    throw new StartupError(`listeners: ${bind.host}:${bind.port} cannot be bound: ${why}`);
+  }
+};
+
+const IGNORED: SocketHandlers = { onData: () => undefined, onDrain: () => undefined, onClose: () => undefined };
 
 /** Resolves when no request is in flight, or when the time is up. Waiting fetches are answered with what there is. */
 const drained = (listeners: ReadonlyArray<KafkaListener>, clock: Clock): Promise<void> =>
