@@ -1,0 +1,5 @@
+/** placeholder */
+export interface ClassicGroup {
+  readonly kind: "classic";
+  readonly groupId: string;
+}
