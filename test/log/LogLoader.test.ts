@@ -333,6 +333,24 @@ describe("LogLoader", () => {
     expect((await log.read(last.info.baseOffset, 1000, INFINITY, true)).firstOffset).toBe(third!.baseOffset);
   });
 
+  test("snapshots above a truncation do not come back when the log has grown past them", async () => {
+    const driver = await LogDriver.open();
+    const producer = (producerId: number, at: number) => ({ producerId, producerEpoch: 0, baseSequence: at });
+    for (let at = 0; at < 6; at++) await driver.append([at], 10, producer(1, at));
+    driver.stop();
+    driver.adopt(await driver.load({ clean: true, endOffset: 4 }, driver.disk));
+    driver.batches.splice(4);
+    for (let at = 0; at < 20; at++) await driver.append([at, at], 40, producer(2, at * 2));
+    expect(driver.log.segments.some((segment) => segment.baseOffset === 6)).toBe(false);
+    driver.flush();
+    const disk = driver.disk.copy();
+    for (const segment of driver.log.segments) {
+      if (segment.baseOffset > 6) disk.remove(segment.path(".snapshot"));
+    }
+    const { state } = await driver.load({ recoveryPoint: driver.end }, disk);
+    expect(same(snapshotOf(state), snapshotOf(driver.state))).toBe(true);
+  });
+
   test("the log start comes from its checkpoint, and first reigns begin there", async () => {
     const driver = await filled();
     const { state } = await driver.load({ logStartOffset: 50 });
