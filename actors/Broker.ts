@@ -175,6 +175,7 @@ export const startBroker = (platform: Platform, options: BrokerOptions): Effect.
       throw new StartupError(registration.error.message ?? "the controller refused this broker's registration");
     }
     controller.registered(nodeId, registration.brokerEpoch);
+    for (const { listener } of listeners) listener.open();
     const partitions = (): Partition[] => [...replicas.opened(), metadata.partition];
     const maintenance = new LogMaintenance({ clock, config, directory, partitions, log: options.log });
 

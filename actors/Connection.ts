@@ -140,9 +140,14 @@ export class Connection implements ConnectionContext, SocketHandlers, CreditHold
     this.updateReading();
   }
 
-  /** Reads no more requests, for good. */
+  /** Reads no requests until `unmute`. */
   mute(): void {
     this.muted = true;
+    this.updateReading();
+  }
+
+  unmute(): void {
+    this.muted = false;
     this.updateReading();
   }
 

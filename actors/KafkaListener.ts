@@ -19,6 +19,7 @@ export class KafkaListener {
   private readonly perHost = new Map<string, number>();
   private readonly listener: Listener;
   private nextConnectionId = 1;
+  private isOpen = false;
 
   /** Throws `NetworkError` when the address cannot be bound. */
   constructor(
@@ -35,8 +36,15 @@ export class KafkaListener {
     return this.connections.size;
   }
 
+  /** Connections accepted before this wait: nobody is served by a broker that is not registered. */
+  open(): void {
+    this.isOpen = true;
+    for (const connection of this.connections) connection.unmute();
+  }
+
   /** No connection is accepted and no request read any more; what is in flight goes on. */
   mute(): void {
+    this.isOpen = false;
     this.listener.close();
     for (const connection of this.connections) connection.mute();
   }
@@ -70,6 +78,7 @@ export class KafkaListener {
       },
     });
     this.connections.add(connection);
+    if (!this.isOpen) connection.mute();
     return connection;
   }
 }

@@ -28,7 +28,7 @@ import {
 import { loadLog, reload } from "../src/log/LogLoader.ts";
 import { TailBudget } from "../src/log/LogTail.ts";
 import type { LogConfig } from "../src/log/UnifiedLog.ts";
-import type { Disk } from "../src/platform/Disk.ts";
+import { type Disk, DiskError } from "../src/platform/Disk.ts";
 import type { Random } from "../src/platform/Random.ts";
 import { isPending, type MaybePending, type Offset, type Uuid } from "../src/prelude/Types.ts";
 import type { ActorContext, ActorRef } from "./Actor.ts";
@@ -98,6 +98,7 @@ export class LogDirectory {
         `log.dirs: one directory is supported, ${config.logDirs.length} are given: ${config.logDirs.join(", ")}`,
       );
     }
+    const parents = missingParents(disk, path);
     try {
       disk.makeDirectory(path);
     } catch (error) {
@@ -110,10 +111,9 @@ export class LogDirectory {
       const wasClean = disk.exists(marker);
       const open = (): LogDirectory =>
         new LogDirectory(context, services, path, clusterId, directoryId, wasClean, unlock);
-      if (!wasClean) return open();
-      // From the first write on this run is unclean: the removal must be durable before it.
-      disk.remove(marker);
-      const flushing = disk.flushDirectory(path);
+      // From the first write on this run is unclean: the removal must be durable before it, and so must the folder's name.
+      if (wasClean) disk.remove(marker);
+      const flushing = flushDirectories(disk, wasClean ? [path, ...parents] : parents);
       return isPending(flushing) ? flushing.then(open) : open();
     } catch (error) {
       unlock();
@@ -128,7 +128,18 @@ export class LogDirectory {
 
   openFolder(name: string, topicId: Uuid, config: LogConfig): MaybePending<OpenedLog> {
     const folder = `${this.path}/${name}`;
-    const created = this.disk.isDirectory(folder) ? this.checkTopicId(folder, topicId) : this.create(folder, topicId);
+    const created = this.disk.isDirectory(folder) ? this.existing(folder, topicId) : this.create(folder, topicId);
+    return isPending(created)
+      ? created.then((made) => this.load(name, folder, config, made))
+      : this.load(name, folder, config, created);
+  }
+
+  private load(
+    name: string,
+    folder: string,
+    config: LogConfig,
+    created: NewFolder | undefined,
+  ): MaybePending<OpenedLog> {
     const loading = loadLog(this.disk, folder, config, {
       clean: this.wasClean,
       recoveryPoint: this.recoveryPoints.get(name) ?? 0,
@@ -229,18 +240,27 @@ export class LogDirectory {
     };
   }
 
-  private create(folder: string, topicId: Uuid): OpenedLog["created"] {
+  private create(folder: string, topicId: Uuid): MaybePending<NewFolder> {
     this.disk.makeDirectory(folder);
     const file = this.disk.open(`${folder}/${PARTITION_METADATA_FILE}`, "write");
-    void file.write([encodePartitionMetadata(topicId)], 0);
-    return { files: [file], directories: [folder, this.path] };
+    const content = encodePartitionMetadata(topicId);
+    const written = (taken: number): NewFolder => {
+      if (taken < content.length)
+        throw new DiskError("OTHER", "write", file.path, `${taken} of ${content.length} bytes`);
+      return { files: [file], directories: [folder, this.path] };
+    };
+    const writing = file.write([content], 0);
+    return isPending(writing) ? writing.then(written) : written(writing);
   }
 
   /** A folder of the same name under another topic id is not this partition's. */
-  private checkTopicId(folder: string, topicId: Uuid): undefined {
+  private existing(folder: string, topicId: Uuid): NewFolder | undefined {
     const found = this.topicIdOf(folder);
-    if (found === undefined || found === topicId) return undefined;
-    throw new Error(`${folder} belongs to topic id ${found}, not ${topicId}`);
+    if (found !== undefined && found !== topicId) {
+      throw new Error(`${folder} belongs to topic id ${found}, not ${topicId}`);
+    }
+    // The last run may have died between making the folder and its first flush: the names may be in memory only.
+    return this.wasClean ? undefined : { files: [], directories: [folder, this.path] };
   }
 
   private topicIdOf(folder: string): Uuid | undefined {
@@ -267,6 +287,28 @@ export class LogDirectory {
   }
 }
 
+/** The directories whose entries making `path` adds to: the parents of every level that is not there yet. */
+const missingParents = (disk: Disk, path: string): string[] => {
+  const parents: string[] = [];
+  for (let level = path; !disk.isDirectory(level); ) {
+    const slash = level.lastIndexOf("/");
+    const parent = slash < 0 ? "." : slash === 0 ? "/" : level.slice(0, slash);
+    parents.push(parent);
+    if (slash <= 0) break;
+    level = parent;
+  }
+  return parents;
+};
+
+const flushDirectories = (disk: Disk, directories: ReadonlyArray<string>): MaybePending<void> => {
+  const pending: Promise<void>[] = [];
+  for (const directory of directories) {
+    const flush = disk.flushDirectory(directory);
+    if (isPending(flush)) pending.push(flush);
+  }
+  return pending.length === 0 ? undefined : Promise.all(pending).then(() => undefined);
+};
+
 const lock = (disk: Disk, path: string): (() => void) => {
   let unlock: (() => void) | undefined;
   try {
@@ -285,7 +327,8 @@ const identify = (services: LogDirectoryServices, path: string): { clusterId: st
   const file = `${path}/${META_PROPERTIES_FILE}`;
   const content = disk.readFile(file);
   if (content === undefined) {
-    const foreign = disk.list(path).filter((name) => name !== LOCK_FILE);
+    // A power cut during the first start leaves the file's temporary name.
+    const foreign = disk.list(path).filter((name) => name !== LOCK_FILE && !name.endsWith(".tmp"));
     if (foreign.length > 0) {
       throw new StartupError(`log.dirs: ${path} is not empty and has no ${META_PROPERTIES_FILE} (found ${foreign[0]})`);
     }

@@ -7,9 +7,10 @@
  * of that turn is answered as unknown; after a failed flush nothing beyond the last successful one is kept (it is above
  * the high watermark) or trusted.
  */
-import type { AppendCommand } from "../src/api/Ports.ts";
+import type { AppendCommand, DeleteRecordsReply } from "../src/api/Ports.ts";
+import type { LogSegment } from "../src/log/LogSegment.ts";
 import { evolve, type LogState, snapshotOf } from "../src/log/LogState.ts";
-import type { FlushTicket, UnifiedLog } from "../src/log/UnifiedLog.ts";
+import type { FlushTicket, LogConfig, UnifiedLog } from "../src/log/UnifiedLog.ts";
 import { ParkedReplies } from "../src/partition/ParkedReplies.ts";
 import { type AppendReply, type Decision, decide, type PartitionRole } from "../src/partition/Partition.ts";
 import { assertView, type PartitionView } from "../src/partition/PartitionView.ts";
@@ -68,7 +69,10 @@ export type PartitionMessage =
   | { readonly kind: "flushed"; readonly ticket: FlushTicket }
   | { readonly kind: "flushFailed"; readonly ticket: FlushTicket; readonly error: unknown }
   | { readonly kind: "role"; readonly role: PartitionRole }
-  | { readonly kind: "settings"; readonly settings: PartitionSettings }
+  | { readonly kind: "settings"; readonly settings: PartitionSettings; readonly log?: LogConfig }
+  | { readonly kind: "deleteRecords"; readonly before: Offset; readonly settle: (reply: DeleteRecordsReply) => void }
+  | { readonly kind: "expire"; readonly before: Offset; readonly moved: () => void }
+  | { readonly kind: "detach"; readonly before: Offset; readonly detached: (segments: LogSegment[]) => void }
   | { readonly kind: "close"; readonly error: number; readonly closed: () => void };
 
 interface Staged {
@@ -91,11 +95,21 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
   private awaitedFlush: Offset = 0;
   /** Batch ends above the high watermark with the bytes appended up to them, oldest first. */
   private uncommitted: Array<{ readonly end: Offset; readonly bytes: number }> = [];
+  /** Of a new log, until a ticket that carried it is durable. */
   private created: NewFolder | undefined;
+  private readonly tickets = new WeakMap<
+    FlushTicket,
+    { readonly log: UnifiedLog; readonly created: NewFolder | undefined }
+  >();
+  /** A round failed and its message is on its way. */
+  private flushBroken = false;
   private segmentCount: number;
   private flushTimerArmed = false;
   private appendedBytes = 0;
   private committedBytes = 0;
+  /** Who waits until what the log has now is durable: told by the next flush, which takes them with it. */
+  private flushWaiters: Array<() => void> = [];
+  private readonly flushing = new Map<FlushTicket, Array<() => void>>();
 
   constructor(
     readonly identity: PartitionIdentity,
@@ -136,7 +150,7 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
       const closed = (): void => {
         const { log, state } = this.loaded;
         if (this.offlineReason !== undefined || log.hasFailed) return resolve({ clean: false, ticket: undefined });
-        resolve({ clean: true, ticket: this.withCreated(log.prepareClose(snapshotOf(state))) });
+        resolve({ clean: true, ticket: this.ticketOf(log.prepareClose(snapshotOf(state))) });
       };
       this.actor.tell({ kind: "close", error: Errors.NOT_LEADER_OR_FOLLOWER, closed });
     });
@@ -174,6 +188,9 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
     for (const message of messages) {
       if (message.kind === "append") answer(message.command, Errors.KAFKA_STORAGE_ERROR);
       else if (message.kind === "close") message.closed();
+      else if (message.kind === "deleteRecords") message.settle({ error: Errors.KAFKA_STORAGE_ERROR, lowWatermark: -1 });
+      else if (message.kind === "expire") message.moved();
+      else if (message.kind === "detach") message.detached([]);
     }
   }
 
@@ -191,20 +208,25 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
   }
 
   beginFlush(): FlushTicket | undefined {
-    if (this.closed || this.offlineReason !== undefined) return undefined;
-    return this.withCreated(this.loaded.log.beginFlush());
+    // A failed round's bytes must not be flushed again before the actor has cut them.
+    if (this.closed || this.offlineReason !== undefined || this.flushBroken) return undefined;
+    return this.ticketOf(this.loaded.log.beginFlush());
   }
 
-  /** The first ticket of a log that was just made also carries its folder's name and metadata file. */
-  private withCreated(ticket: FlushTicket | undefined): FlushTicket | undefined {
+  /** Notes which log the ticket is of; until one is durable, it also carries a new folder's name and metadata file. */
+  private ticketOf(ticket: FlushTicket | undefined): FlushTicket | undefined {
+    if (ticket === undefined) return undefined;
     const { created } = this;
-    if (ticket === undefined || created === undefined) return ticket;
-    this.created = undefined;
-    return {
-      ...ticket,
-      files: [...ticket.files, ...created.files],
-      directories: [...new Set([...ticket.directories, ...created.directories])],
-    };
+    const whole =
+      created === undefined
+        ? ticket
+        : {
+            ...ticket,
+            files: [...ticket.files, ...created.files],
+            directories: [...new Set([...ticket.directories, ...created.directories])],
+          };
+    this.tickets.set(whole, { log: this.loaded.log, created });
+    return whole;
   }
 
   flushed(ticket: FlushTicket): void {
@@ -212,6 +234,7 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
   }
 
   flushFailed(ticket: FlushTicket, error: unknown): void {
+    if (this.tickets.get(ticket)?.log === this.loaded.log) this.flushBroken = true;
     this.actor.tell({ kind: "flushFailed", ticket, error });
   }
 
@@ -235,21 +258,76 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
   private control(message: Exclude<PartitionMessage, { kind: "append" }>): MaybePending<void> {
     switch (message.kind) {
       case "flushed":
-        this.loaded.log.flushed(message.ticket);
-        this.flushedOffset = Math.max(this.flushedOffset, message.ticket.offset);
-        return;
+        return this.afterFlush(message.ticket);
       case "flushFailed":
-        this.loaded.log.flushFailed(message.ticket);
-        return this.afterFailedFlush(message.error);
+        return this.afterFailedFlush(message.ticket, message.error);
       case "role":
         this.role = message.role;
         return;
       case "settings":
         this.settings = message.settings;
+        if (message.log !== undefined) this.loaded.log.config = message.log;
         return;
+      case "deleteRecords":
+        return message.settle(this.deleteRecords(message.before));
+      case "expire":
+        return this.expire(message.before, message.moved);
+      case "detach":
+        return message.detached(this.detach(message.before));
       case "close":
         return this.finishWork(message.error, message.closed);
     }
+  }
+
+  /** Kafka's `deleteRecordsOnLeader`: -1 stands for the high watermark. The low watermark is what is left to read. */
+  private deleteRecords(before: Offset): DeleteRecordsReply {
+    const refused = (error: number): DeleteRecordsReply => ({ error, lowWatermark: -1 });
+    if (this.offlineReason !== undefined) return refused(Errors.KAFKA_STORAGE_ERROR);
+    if (this.closed) return refused(Errors.UNKNOWN_TOPIC_OR_PARTITION);
+    if (!this.role.isLeader) return refused(Errors.NOT_LEADER_OR_FOLLOWER);
+    const { state } = this.loaded;
+    const offset = before === -1 ? this.highWatermark : before;
+    if (offset < 0 || offset > this.highWatermark) return refused(Errors.OFFSET_OUT_OF_RANGE);
+    state.moveLogStart(offset);
+    return { error: Errors.NONE, lowWatermark: state.logStartOffset };
+  }
+
+  /**
+   * Retention found everything below `before` expired: the log begins there. Where that takes the active segment too,
+   * it is rolled, and `moved` waits until the new one would be found after a crash.
+   */
+  private expire(before: Offset, moved: () => void): MaybePending<void> {
+    if (this.offlineReason !== undefined || this.closed || before > this.highWatermark) return moved();
+    const { log, state } = this.loaded;
+    const written = (): void => {
+      state.moveLogStart(before);
+      if (before < log.active.baseOffset || log.active.size > 0) return moved();
+      this.flushWaiters.push(moved);
+      this.environment.dirty(this);
+    };
+    if (before !== state.logEndOffset || log.active.size === 0 || log.hasStaged) return written();
+    log.roll(() => snapshotOf(state), this.environment.clock.wall());
+    try {
+      const writing = log.write();
+      if (!isPending(writing)) return written();
+      return writing.then(written, (error: unknown) => {
+        moved();
+        return this.afterFailedWrite(error);
+      });
+    } catch (error) {
+      moved();
+      return this.afterFailedWrite(error);
+    }
+  }
+
+  /** Takes the segments below `before` out of the log; only what the log start has passed, and that durably. */
+  private detach(before: Offset): LogSegment[] {
+    if (this.offlineReason !== undefined || this.closed) return [];
+    const { log, state } = this.loaded;
+    const detached = log.detachOldest(log.segmentsBelow(Math.min(before, state.logStartOffset)));
+    this.segmentCount = log.segments.length;
+    if (detached.length > 0) this.environment.dirty(this);
+    return detached;
   }
 
   /** One write for all that was staged; then, in this order: views, replies, waiting fetches. */
@@ -369,12 +447,23 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
     return this.reopen(String(error), undefined);
   }
 
+  private afterFlush(ticket: FlushTicket): void {
+    const owner = this.tickets.get(ticket);
+    owner?.log.flushed(ticket);
+    // A ticket of a log that was replaced says nothing about the bytes that are there now.
+    if (owner?.log !== this.loaded.log) return;
+    if (owner.created !== undefined && owner.created === this.created) this.created = undefined;
+    this.flushedOffset = Math.max(this.flushedOffset, ticket.offset);
+  }
+
   /**
    * Nothing above the last successful flush is trusted. Under `ack` it is above the high watermark: the log is cut
    * there and goes on in a new file. Otherwise consumers may have seen it: the partition goes offline.
    */
-  private afterFailedFlush(error: unknown): MaybePending<void> {
-    if (this.offlineReason !== undefined || this.closed) return;
+  private afterFailedFlush(ticket: FlushTicket, error: unknown): MaybePending<void> {
+    const owner = this.tickets.get(ticket);
+    owner?.log.flushFailed(ticket);
+    if (this.offlineReason !== undefined || this.closed || owner?.log !== this.loaded.log) return;
     const why = `flush of ${this.actor.name} failed: ${String(error)}`;
     this.failStaged(Errors.KAFKA_STORAGE_ERROR);
     if (this.highWatermark > this.flushedOffset) return this.offline(why);
@@ -385,6 +474,8 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
   private reopen(why: string, keepBelow: Offset | undefined): MaybePending<void> {
     const install = (loaded: LoadedLog): void => {
       this.loaded = loaded;
+      this.flushBroken = false;
+      this.segmentCount = loaded.log.segments.length;
       const end = loaded.state.logEndOffset;
       this.uncommitted = this.uncommitted.filter((batch) => batch.end <= end);
       this.flushedOffset = Math.min(this.flushedOffset, end);

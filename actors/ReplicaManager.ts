@@ -39,9 +39,6 @@ export interface ReplicaManagerEnvironment extends ActorContext {
 /** `log.flush.policy=interval` without `log.flush.interval.ms`. */
 const DEFAULT_FLUSH_INTERVAL_MS = 1000;
 
-/** What a batch of any topic may decompress to; more stalls the event loop for too long to be a client's right. */
-const MIN_DECOMPRESSED_LIMIT = 32 * 1024 * 1024;
-
 /** A hosted partition before and after its log is opened. */
 interface Hosted {
   registration: PartitionRegistration;
@@ -241,7 +238,6 @@ export class ReplicaManager implements ReplicaManagerPort {
       afterMaxMs: config.number("message.timestamp.after.max.ms"),
       compacted: config.compacted,
       codecs: this.environment.codecs,
-      maxDecompressedBytes: Math.max(MIN_DECOMPRESSED_LIMIT, 4 * config.number("max.message.bytes")),
     };
   }
 

@@ -100,6 +100,7 @@ export class SimulatedProcess implements NetworkHost {
   }
 
   readonly platter: SimulatedDisk;
+  private readonly mourners: Array<() => void> = [];
 
   /** Runs an effect as this process: its fibers' steps are tasks of the world. */
   runPromise<A, E>(effect: Effect.Effect<A, E>): Promise<A> {
@@ -116,6 +117,11 @@ export class SimulatedProcess implements NetworkHost {
     this.skew.wallMs += byMs;
   }
 
+  /** Calls `task` when the process has died, whatever killed it; tasks of the dead do not run, so it is called at once. */
+  whenDead(task: () => void): void {
+    this.mourners.push(task);
+  }
+
   /** kill -9: everything written stays readable (not durable), peers are told by their connections' reset. */
   kill(): void {
     if (!this.alive) return;
@@ -123,6 +129,7 @@ export class SimulatedProcess implements NetworkHost {
     this.alive = false;
     this.world.network.drop(this, "reset");
     this.platter.abandonFlushes();
+    this.mourn();
   }
 
   /** The machine loses power: nobody is told, and the disk keeps what `cut` leaves of it. */
@@ -132,6 +139,11 @@ export class SimulatedProcess implements NetworkHost {
     this.alive = false;
     this.world.network.drop(this, "silent");
     this.platter.powerCut(cut, this.world.random.fork(`power cut ${this.name}`));
+    this.mourn();
+  }
+
+  private mourn(): void {
+    for (const task of this.mourners.splice(0)) task();
   }
 }
 

@@ -71,12 +71,13 @@ class FetchInFlight {
   ) {
     const { ports, version, connection } = context;
     const usesTopicIds = version >= TOPIC_IDS_FROM;
-    const asked = partitionsOf(request, context);
+    const asked = partitionsOf(request);
     const forgotten = request.forgottenTopicsData.flatMap((topic) =>
       topic.partitions.map((partition) => ({ topic: topic.topic, topicId: topic.topicId, partition })),
     );
     this.choice = ports.fetchSessions.choose(request.sessionId, request.sessionEpoch, usesTopicIds, asked, forgotten);
-    this.wanted = this.choice.kind === "incremental" ? this.choice.session.requested() : asked;
+    const wanted = this.choice.kind === "incremental" ? this.choice.session.requested() : asked;
+    this.wanted = wanted.map((partition) => resolveTopic(partition, context));
     this.readCommitted = request.isolationLevel === READ_COMMITTED;
     this.startedAt = ports.clock.monotonic();
     this.takeBackOnClose = connection.onClose(() => this.abandon());
@@ -165,9 +166,11 @@ class FetchInFlight {
     }
     const view = ports.replicas.view(wanted.topicId, wanted.partition);
     if (typeof view === "number") {
+      // The topic was there when the request came: a fetch that waited hears at once that it has gone, by its name.
       const gone = view === Errors.UNKNOWN_TOPIC_ID || view === Errors.UNKNOWN_TOPIC_OR_PARTITION;
-      answer.errorCode = gone && version < TOPIC_IDS_FROM ? Errors.UNKNOWN_TOPIC_OR_PARTITION : view;
-      reading.urgent ||= !gone;
+      answer.errorCode = gone ? Errors.UNKNOWN_TOPIC_OR_PARTITION : view;
+      answer.abortedTransactions = this.waiting === undefined ? [] : null;
+      reading.urgent ||= !gone || this.waiting !== undefined;
       return;
     }
     const error = this.requestError() ?? checkLeaderEpoch(view, wanted.currentLeaderEpoch);
@@ -241,26 +244,27 @@ class FetchInFlight {
   }
 }
 
-/** The request's partitions in its order, with name and id of each topic as far as the image knows them. */
-const partitionsOf = (request: FetchRequest, context: RequestContext): FetchPartition[] => {
-  const image = context.ports.metadata.image();
-  const byId = context.version >= TOPIC_IDS_FROM;
-  const partitions: FetchPartition[] = [];
-  for (const topic of request.topics) {
-    const known = byId ? image.topicsById.get(topic.topicId) : image.topicsByName.get(topic.topic);
-    for (const partition of topic.partitions) {
-      partitions.push({
-        topic: known?.name ?? topic.topic,
-        topicId: known?.id ?? topic.topicId,
-        partition: partition.partition,
-        fetchOffset: partition.fetchOffset,
-        maxBytes: partition.partitionMaxBytes,
-        currentLeaderEpoch: partition.currentLeaderEpoch,
-        lastFetchedEpoch: partition.lastFetchedEpoch,
-      });
-    }
+/** The request's partitions in its order, as the client named them. */
+const partitionsOf = (request: FetchRequest): FetchPartition[] =>
+  request.topics.flatMap(({ topic, topicId, partitions }) =>
+    partitions.map((partition) => ({
+      topic,
+      topicId,
+      partition: partition.partition,
+      fetchOffset: partition.fetchOffset,
+      maxBytes: partition.partitionMaxBytes,
+      currentLeaderEpoch: partition.currentLeaderEpoch,
+      lastFetchedEpoch: partition.lastFetchedEpoch,
+    })),
+  );
+
+/** Adds the name to the id or the id to the name, as the image has them now: a session outlives a topic. */
+const resolveTopic = (partition: FetchPartition, { ports, version }: RequestContext): FetchPartition => {
+  const image = ports.metadata.image();
+  if (version >= TOPIC_IDS_FROM) {
+    return { ...partition, topic: image.topicsById.get(partition.topicId)?.name ?? "" };
   }
-  return partitions;
+  return { ...partition, topicId: image.topicsByName.get(partition.topic)?.id ?? ZERO_UUID };
 };
 
 const take = (
