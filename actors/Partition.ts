@@ -110,6 +110,8 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
   /** Who waits until what the log has now is durable: told by the next flush, which takes them with it. */
   private flushWaiters: Array<() => void> = [];
   private readonly flushing = new Map<FlushTicket, Array<() => void>>();
+  /** Replies of this turn that need no write but the view that it ends with. */
+  private afterView: Array<() => void> = [];
 
   constructor(
     readonly identity: PartitionIdentity,
@@ -248,7 +250,8 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
     if (event !== undefined) {
       stampBatch(batch.bytes, 0, event.baseOffset, event.leaderEpoch);
       log.stage(batch.bytes, event, () => snapshotOf(state));
-      evolve(state, event);
+      const ended = evolve(state, event);
+      if (ended !== undefined) log.stageAborted(ended);
       this.appendedBytes += event.sizeInBytes;
       this.uncommitted.push({ end: event.lastOffset + 1, bytes: this.appendedBytes });
     }
@@ -268,8 +271,10 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
         this.settings = message.settings;
         if (message.log !== undefined) this.loaded.log.config = message.log;
         return;
-      case "deleteRecords":
-        return message.settle(this.deleteRecords(message.before));
+      case "deleteRecords": {
+        const reply = this.deleteRecords(message.before);
+        return void this.afterView.push(() => message.settle(reply));
+      }
       case "expire":
         return this.expire(message.before, message.moved);
       case "detach":
@@ -297,11 +302,12 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
    * it is rolled, and `moved` waits until the new one would be found after a crash.
    */
   private expire(before: Offset, moved: () => void): MaybePending<void> {
-    if (this.offlineReason !== undefined || this.closed || before > this.highWatermark) return moved();
+    const settled = (): void => void this.afterView.push(moved);
+    if (this.offlineReason !== undefined || this.closed || before > this.highWatermark) return settled();
     const { log, state } = this.loaded;
     const written = (): void => {
       state.moveLogStart(before);
-      if (before < log.active.baseOffset || log.active.size > 0) return moved();
+      if (before < log.active.baseOffset || log.active.size > 0) return settled();
       this.flushWaiters.push(moved);
       this.environment.dirty(this);
     };
@@ -311,11 +317,11 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
       const writing = log.write();
       if (!isPending(writing)) return written();
       return writing.then(written, (error: unknown) => {
-        moved();
+        settled();
         return this.afterFailedWrite(error);
       });
     } catch (error) {
-      moved();
+      settled();
       return this.afterFailedWrite(error);
     }
   }
@@ -332,7 +338,7 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
 
   /** One write for all that was staged; then, in this order: views, replies, waiting fetches. */
   private finishTurn(): MaybePending<void> {
-    if (this.offlineReason !== undefined || this.closed) return;
+    if (this.offlineReason !== undefined || this.closed) return this.answerAfterView();
     const wrote = this.staged.some(({ decision }) => decision.event !== undefined);
     if (!wrote) return this.publish();
     try {
@@ -389,6 +395,14 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
     for (const { command, decision } of staged) this.settleOrPark(command, decision);
     this.parked.release(this.highWatermark);
     if (moved) this.environment.published(this.current);
+    this.answerAfterView();
+  }
+
+  private answerAfterView(): void {
+    const answers = this.afterView;
+    if (answers.length === 0) return;
+    this.afterView = [];
+    for (const answer of answers) answer();
   }
 
   private viewIsStale(): boolean {
@@ -492,6 +506,7 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
   }
 
   private failStaged(error: number): void {
+    this.answerAfterView();
     const staged = this.staged;
     this.staged = [];
     for (const { command, decision } of staged) {
