@@ -303,6 +303,10 @@ export class SimulatedDisk {
     return Math.max(0, (this.options.capacityBytes ?? 2 ** 40) - used);
   }
 
+  totalBytes(): number {
+    return this.options.capacityBytes ?? 2 ** 40;
+  }
+
   hasRoomFor(bytes: number): boolean {
     return this.options.capacityBytes === undefined || bytes <= 0 || this.freeBytes() >= bytes;
   }
@@ -620,6 +624,11 @@ class AttachedDisk implements Disk {
   freeBytes(): number {
     this.check();
     return this.disk.freeBytes();
+  }
+
+  totalBytes(): number {
+    this.check();
+    return this.disk.totalBytes();
   }
 
   lock(path: string): (() => void) | undefined {
