@@ -99,6 +99,7 @@ static int produce(int argc, char **argv) {
   rd_kafka_conf_t *conf = rd_kafka_conf_new();
   set(conf, "bootstrap.servers", argv[2]);
   set(conf, "acks", "all");
+  set(conf, "message.timeout.ms", "30000");
   set(conf, "linger.ms", "5");
   set(conf, "batch.size", "1000000");
   set(conf, "queue.buffering.max.messages", "500000");
@@ -202,6 +203,7 @@ static int latency(int argc, char **argv) {
   rd_kafka_conf_t *conf = rd_kafka_conf_new();
   set(conf, "bootstrap.servers", argv[2]);
   set(conf, "acks", "all");
+  set(conf, "message.timeout.ms", "30000");
   set(conf, "linger.ms", "0");
   set(conf, "socket.nagle.disable", "true");
   set_all(conf, argv + 5, argc - 5);
@@ -218,6 +220,7 @@ static int latency(int argc, char **argv) {
     int64_t began = now_ns();
     send_one(out, body, sizeof body);
     while (!acked_at) rd_kafka_poll(producer, 100);
+    if (failed) return 1;
     if (i >= 0) acks[i] = acked_at - began;
   }
 

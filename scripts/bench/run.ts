@@ -127,7 +127,7 @@ const cpuSeconds = (pid: number): number => {
 };
 
 const load = async (program: string, args: readonly string[]): Promise<unknown> =>
-  JSON.parse((await run(program, args, { timeoutMs: 600_000 })).stdout);
+  JSON.parse((await run(program, args, { timeoutMs: 240_000 })).stdout);
 
 const figure = (answer: unknown, ...path: readonly string[]): number => {
   let value = answer;
