@@ -177,7 +177,14 @@ export const startBroker = (platform: Platform, options: BrokerOptions): Effect.
     controller.registered(nodeId, registration.brokerEpoch);
     for (const { listener } of listeners) listener.open();
     const partitions = (): Partition[] => [...replicas.opened(), metadata.partition];
-    const maintenance = new LogMaintenance({ clock, config, directory, partitions, log: options.log });
+    const maintenance = new LogMaintenance({
+      clock,
+      config: () => config,
+      directory,
+      partitions,
+      maintained: () => replicas.maintained(),
+      log: options.log,
+    });
 
     const stop = Effect.gen(function* () {
       for (const { listener } of listeners) listener.mute();

@@ -67,8 +67,8 @@ export class LogDirectory {
   private readonly disk: Disk;
   private readonly budget: TailBudget;
   /** As they were in the checkpoint files at start; a partition opened later takes its own from here. */
-  private readonly recoveryPoints: ReadonlyMap<string, Offset>;
-  private readonly logStartOffsets: ReadonlyMap<string, Offset>;
+  private readonly recoveryPoints: Map<string, Offset>;
+  private readonly logStartOffsets: Map<string, Offset>;
 
   private constructor(
     private readonly context: ActorContext,
@@ -165,6 +165,9 @@ export class LogDirectory {
 
   /** Takes a removed partition's folder out of the way: renamed now, so that its name is free, gone later. */
   markDeleted({ topic, partition }: LogIdentity): void {
+    // A topic of the same name begins anew.
+    this.recoveryPoints.delete(partitionDirectory({ topic, partition }));
+    this.logStartOffsets.delete(partitionDirectory({ topic, partition }));
     const folder = `${this.path}/${topic}-${partition}`;
     if (!this.disk.isDirectory(folder)) return;
     const unique = this.services.random.uuid().replaceAll("-", "_");
@@ -185,6 +188,21 @@ export class LogDirectory {
         this.disk.rename(folder, `${folder}${STRAY_SUFFIX}`);
       }
     }
+  }
+
+  /** Bytes of a partition's segments, whether it is open or not. */
+  sizeOf(identity: LogIdentity): number {
+    const folder = `${this.path}/${partitionDirectory(identity)}`;
+    let size = 0;
+    for (const name of this.disk.list(folder)) {
+      if (name.endsWith(".log")) size += this.disk.fileSize(`${folder}/${name}`) ?? 0;
+    }
+    return size;
+  }
+
+  /** Of the file system the directory is on. */
+  space(): { readonly totalBytes: number; readonly usableBytes: number } {
+    return { totalBytes: this.disk.totalBytes(this.path), usableBytes: this.disk.freeBytes(this.path) };
   }
 
   /** Writes the checkpoint files; partitions not opened in this run keep what the files had. */
@@ -280,7 +298,7 @@ export class LogDirectory {
     return isPending(flushing) ? flushing.then(opened) : opened();
   }
 
-  private readCheckpoint(name: string): ReadonlyMap<string, Offset> {
+  private readCheckpoint(name: string): Map<string, Offset> {
     const content = this.disk.readFile(`${this.path}/${name}`);
     const entries = (content === undefined ? undefined : decodeOffsetCheckpoint(content)) ?? [];
     return new Map(entries.map((entry) => [partitionDirectory(entry), entry.offset]));

@@ -99,7 +99,7 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
   private created: NewFolder | undefined;
   private readonly tickets = new WeakMap<
     FlushTicket,
-    { readonly log: UnifiedLog; readonly created: NewFolder | undefined }
+    { readonly log: UnifiedLog; readonly created: NewFolder | undefined; readonly waiters: ReadonlyArray<() => void> }
   >();
   /** A round failed and its message is on its way. */
   private flushBroken = false;
@@ -107,9 +107,8 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
   private flushTimerArmed = false;
   private appendedBytes = 0;
   private committedBytes = 0;
-  /** Who waits until what the log has now is durable: told by the next flush, which takes them with it. */
+  /** Who waits until what the log has now is durable, or known not to be: told by the next flush. */
   private flushWaiters: Array<() => void> = [];
-  private readonly flushing = new Map<FlushTicket, Array<() => void>>();
   /** Replies of this turn that need no write but the view that it ends with. */
   private afterView: Array<() => void> = [];
 
@@ -190,7 +189,8 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
     for (const message of messages) {
       if (message.kind === "append") answer(message.command, Errors.KAFKA_STORAGE_ERROR);
       else if (message.kind === "close") message.closed();
-      else if (message.kind === "deleteRecords") message.settle({ error: Errors.KAFKA_STORAGE_ERROR, lowWatermark: -1 });
+      else if (message.kind === "deleteRecords")
+        message.settle({ error: Errors.KAFKA_STORAGE_ERROR, lowWatermark: -1 });
       else if (message.kind === "expire") message.moved();
       else if (message.kind === "detach") message.detached([]);
     }
@@ -217,8 +217,12 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
 
   /** Notes which log the ticket is of; until one is durable, it also carries a new folder's name and metadata file. */
   private ticketOf(ticket: FlushTicket | undefined): FlushTicket | undefined {
-    if (ticket === undefined) return undefined;
-    const { created } = this;
+    const { created, flushWaiters: waiters } = this;
+    this.flushWaiters = [];
+    if (ticket === undefined) {
+      for (const waiter of waiters) waiter();
+      return undefined;
+    }
     const whole =
       created === undefined
         ? ticket
@@ -227,7 +231,7 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
             files: [...ticket.files, ...created.files],
             directories: [...new Set([...ticket.directories, ...created.directories])],
           };
-    this.tickets.set(whole, { log: this.loaded.log, created });
+    this.tickets.set(whole, { log: this.loaded.log, created, waiters });
     return whole;
   }
 
@@ -305,13 +309,15 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
     const settled = (): void => void this.afterView.push(moved);
     if (this.offlineReason !== undefined || this.closed || before > this.highWatermark) return settled();
     const { log, state } = this.loaded;
+    // What was appended meanwhile keeps the active segment.
+    const rolls = before === state.logEndOffset && log.active.size > 0 && !log.hasStaged;
     const written = (): void => {
-      state.moveLogStart(before);
-      if (before < log.active.baseOffset || log.active.size > 0) return settled();
+      state.moveLogStart(Math.min(before, log.active.baseOffset));
+      if (log.active.size > 0) return settled();
       this.flushWaiters.push(moved);
       this.environment.dirty(this);
     };
-    if (before !== state.logEndOffset || log.active.size === 0 || log.hasStaged) return written();
+    if (!rolls) return written();
     log.roll(() => snapshotOf(state), this.environment.clock.wall());
     try {
       const writing = log.write();
@@ -464,6 +470,7 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
   private afterFlush(ticket: FlushTicket): void {
     const owner = this.tickets.get(ticket);
     owner?.log.flushed(ticket);
+    if (owner !== undefined) this.afterView.push(...owner.waiters);
     // A ticket of a log that was replaced says nothing about the bytes that are there now.
     if (owner?.log !== this.loaded.log) return;
     if (owner.created !== undefined && owner.created === this.created) this.created = undefined;
@@ -477,6 +484,7 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
   private afterFailedFlush(ticket: FlushTicket, error: unknown): MaybePending<void> {
     const owner = this.tickets.get(ticket);
     owner?.log.flushFailed(ticket);
+    if (owner !== undefined) this.afterView.push(...owner.waiters);
     if (this.offlineReason !== undefined || this.closed || owner?.log !== this.loaded.log) return;
     const why = `flush of ${this.actor.name} failed: ${String(error)}`;
     this.failStaged(Errors.KAFKA_STORAGE_ERROR);

@@ -6,7 +6,7 @@
  */
 
 import type { DelayedFetches } from "../src/api/DelayedFetch.ts";
-import type { AppendCommand, ReplicaManagerPort } from "../src/api/Ports.ts";
+import type { AppendCommand, DeleteRecordsReply, LogDirDescription, ReplicaManagerPort } from "../src/api/Ports.ts";
 import type { BrokerConfig } from "../src/config/BrokerConfig.ts";
 import { TopicConfig } from "../src/config/TopicConfig.ts";
 import type { ValidationRules } from "../src/log/LogValidator.ts";
@@ -21,7 +21,7 @@ import {
 import type { MetadataRecord } from "../src/metadata/MetadataRecords.ts";
 import type { PartitionRole } from "../src/partition/Partition.ts";
 import type { PartitionView } from "../src/partition/PartitionView.ts";
-import { isPending, type MaybePending, type Uuid } from "../src/prelude/Types.ts";
+import { isPending, type MaybePending, type Offset, type Uuid } from "../src/prelude/Types.ts";
 import { Errors } from "../src/protocol/Errors.ts";
 import type { Codecs } from "../src/record/Compression.ts";
 import type { ActorContext } from "./Actor.ts";
@@ -82,6 +82,39 @@ export class ReplicaManager implements ReplicaManagerPort {
     partition.actor.tell({ kind: "append", command });
   }
 
+  deleteRecords(topicId: Uuid, index: number, before: Offset, settle: (reply: DeleteRecordsReply) => void): void {
+    const topic = this.topics.get(topicId);
+    const hosted = topic?.partitions[index];
+    const refused = (error: number): void => settle({ error, lowWatermark: -1 });
+    if (topic === undefined || hosted === undefined) return refused(Errors.UNKNOWN_TOPIC_OR_PARTITION);
+    const policy = topic.config.list("cleanup.policy");
+    if (policy.includes("compact") && !policy.includes("delete")) return refused(Errors.POLICY_VIOLATION);
+    const partition = this.partition(topic, index, hosted);
+    if (partition === undefined) return refused(Errors.KAFKA_STORAGE_ERROR);
+    if (isPending(partition)) return refused(Errors.NOT_LEADER_OR_FOLLOWER);
+    partition.actor.tell({ kind: "deleteRecords", before, settle });
+  }
+
+  describeLogDirs(wanted: ReadonlyMap<string, ReadonlySet<number>> | null): LogDirDescription[] {
+    const { directory } = this.environment;
+    const topics: Array<LogDirDescription["topics"][number]> = [];
+    for (const { topic, partitions } of this.topics.values()) {
+      const indexes = wanted?.get(topic.name);
+      if (wanted !== null && indexes === undefined) continue;
+      const described: Array<{ partition: number; size: number }> = [];
+      for (const [index, hosted] of partitions.entries()) {
+        if (hosted === undefined || (indexes !== undefined && !indexes.has(index))) continue;
+        const size =
+          hosted.opened instanceof Partition
+            ? (hosted.opened.view?.log.size ?? 0)
+            : directory.sizeOf({ topic: topic.name, topicId: topic.id, partition: index });
+        described.push({ partition: index, size });
+      }
+      if (described.length > 0) topics.push({ name: topic.name, partitions: described });
+    }
+    return [{ path: directory.path, ...directory.space(), topics }];
+  }
+
   validationRules({ id }: TopicImage, index: number, produceVersion: number): ValidationRules | undefined {
     const topic = this.topics.get(id);
     if (topic === undefined) return undefined;
@@ -120,6 +153,26 @@ export class ReplicaManager implements ReplicaManagerPort {
       if (topic.name === name && (topicId === undefined || topicId === id)) return partitions[index] !== undefined;
     }
     return false;
+  }
+
+  /**
+   * Every hosted partition that has records, one after another, with its topic's configuration at that moment; one that
+   * was not used yet is opened for it. What comes or goes meanwhile may be missed.
+   */
+  async *maintained(): AsyncIterable<{ readonly partition: Partition; readonly config: TopicConfig }> {
+    for (const id of [...this.topics.keys()]) {
+      const topic = this.topics.get(id);
+      if (topic === undefined) continue;
+      for (const [index, hosted] of topic.partitions.entries()) {
+        if (hosted === undefined || this.topics.get(id) !== topic) continue;
+        if (hosted.opened === undefined) {
+          const identity = { topic: topic.topic.name, topicId: id, partition: index };
+          if (this.environment.directory.sizeOf(identity) === 0) continue;
+        }
+        const partition = await this.partition(topic, index, hosted);
+        if (partition?.view !== undefined) yield { partition, config: topic.config };
+      }
+    }
   }
 
   /** Every partition whose log is open. */
@@ -225,7 +278,11 @@ export class ReplicaManager implements ReplicaManagerPort {
       hosted.registration = registration;
       if (!(hosted.opened instanceof Partition)) continue;
       hosted.opened.actor.tell({ kind: "role", role: this.role(hostedTopic, registration) });
-      hosted.opened.actor.tell({ kind: "settings", settings: this.settings(hostedTopic) });
+      hosted.opened.actor.tell({
+        kind: "settings",
+        settings: this.settings(hostedTopic),
+        log: this.environment.directory.logConfig(config),
+      });
     }
   }
 

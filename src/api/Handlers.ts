@@ -10,9 +10,11 @@ import { FindCoordinator } from "./10-FindCoordinator.ts";
 import { ApiVersions } from "./18-ApiVersions.ts";
 import { CreateTopics } from "./19-CreateTopics.ts";
 import { DeleteTopics } from "./20-DeleteTopics.ts";
+import { DeleteRecords } from "./21-DeleteRecords.ts";
 import { InitProducerId } from "./22-InitProducerId.ts";
 import { OffsetForLeaderEpoch } from "./23-OffsetForLeaderEpoch.ts";
 import { DescribeConfigs } from "./32-DescribeConfigs.ts";
+import { DescribeLogDirs } from "./35-DescribeLogDirs.ts";
 import { CreatePartitions } from "./37-CreatePartitions.ts";
 import { DescribeCluster } from "./60-DescribeCluster.ts";
 import { DescribeTopicPartitions } from "./75-DescribeTopicPartitions.ts";
@@ -28,9 +30,11 @@ export const makeHandlers = (): HandlerTable =>
     ApiVersions,
     CreateTopics,
     DeleteTopics,
+    DeleteRecords,
     InitProducerId,
     OffsetForLeaderEpoch,
     DescribeConfigs,
+    DescribeLogDirs,
     CreatePartitions,
     DescribeCluster,
     DescribeTopicPartitions,

@@ -11,7 +11,7 @@ import type { AppendReply } from "../partition/Partition.ts";
 import type { PartitionView } from "../partition/PartitionView.ts";
 import type { Clock } from "../platform/Clock.ts";
 import type { Random } from "../platform/Random.ts";
-import type { ProducerEpoch, ProducerId, Uuid } from "../prelude/Types.ts";
+import type { Offset, ProducerEpoch, ProducerId, Uuid } from "../prelude/Types.ts";
 import type { Codecs } from "../record/Compression.ts";
 import type { DelayedFetches } from "./DelayedFetch.ts";
 import type { FetchSessions } from "./FetchSession.ts";
@@ -62,6 +62,22 @@ export interface AppendCommand {
   readonly applied: () => void;
 }
 
+export interface DeleteRecordsReply {
+  readonly error: number;
+  /** The log start afterwards; -1 with an error. */
+  readonly lowWatermark: Offset;
+}
+
+export interface LogDirDescription {
+  readonly path: string;
+  readonly totalBytes: number;
+  readonly usableBytes: number;
+  readonly topics: ReadonlyArray<{
+    readonly name: string;
+    readonly partitions: ReadonlyArray<{ readonly partition: number; readonly size: number }>;
+  }>;
+}
+
 export interface ReplicaManagerPort {
   /** The view of a partition hosted here, or the error code that says why there is none (3, 6, 56, 100). */
   view(topicId: Uuid, partition: number): PartitionView | number;
@@ -70,6 +86,13 @@ export interface ReplicaManagerPort {
    * partition is answered through `settle` too.
    */
   append(topicId: Uuid, partition: number, command: AppendCommand): void;
+  /**
+   * Moves the log start of a partition to `before` (-1: the high watermark), as DeleteRecords asks; `settle` is called
+   * exactly once.
+   */
+  deleteRecords(topicId: Uuid, partition: number, before: Offset, settle: (reply: DeleteRecordsReply) => void): void;
+  /** What lies in this broker's log directories, in the order of `log.dirs`; null: of every topic. */
+  describeLogDirs(topics: ReadonlyMap<string, ReadonlySet<number>> | null): LogDirDescription[];
   /** What a client's batch is judged by, from the topic's configuration; undefined when the topic is not hosted here. */
   validationRules(topic: TopicImage, partition: number, produceVersion: number): ValidationRules | undefined;
 }

@@ -34,6 +34,12 @@ const INDEX_STEP = 4096;
 /** Read at a time while the batch that contains an offset is looked for. */
 const LOOK_UP = 4096 + HEADER_SIZE;
 
+/** Of every file of a segment; its snapshot is the state at its base offset. */
+const SUFFIXES = [".log", ".index", ".timeindex", ".txnindex", ".snapshot"] as const;
+type SegmentSuffix = (typeof SUFFIXES)[number];
+/** Kafka's suffix of files that are out of the log and will be removed. */
+const DELETED_SUFFIX = ".deleted";
+
 export const segmentName = (baseOffset: Offset): string => String(baseOffset).padStart(20, "0");
 
 /** Where a batch is: its position and what its header says of itself. */
@@ -65,6 +71,8 @@ export class LogSegment {
   private maxTimestampOffset: Offset;
   /** How a snapshot says the segment ends, as long as that still holds for its index files. */
   private described: SegmentEnd | undefined;
+  /** Behind the names of its files once it is out of the log. */
+  private suffix: "" | typeof DELETED_SUFFIX = "";
 
   /** `describe` finds how a sealed segment ends, from the snapshot behind it; asked once, at the first look-up. */
   constructor(
@@ -78,8 +86,8 @@ export class LogSegment {
   }
 
   /** `suffix` with its dot. */
-  path(suffix: ".log" | ".index" | ".timeindex" | ".txnindex" | ".snapshot"): string {
-    return this.stem + suffix;
+  path(suffix: SegmentSuffix): string {
+    return this.stem + suffix + this.suffix;
   }
 
   /** Makes it the empty active segment. `adopt` does the same for one that has batches. */
@@ -142,7 +150,7 @@ export class LogSegment {
 
   /** Largest timestamp and the last offset of its batch; timestamp -1 when there is none. */
   async largestTimestamp(): Promise<{ readonly timestamp: Timestamp; readonly offset: Offset }> {
-    if (this.maxTimestamp < 0 && this.size > 0) {
+    if (this.maxTimestamp < 0 && this.size > 0 && (this.described ?? this.askDescription()) === undefined) {
       const { time } = await this.loaded();
       this.maxTimestamp = time.last.timestamp;
       this.maxTimestampOffset = time.last.offset;
@@ -446,6 +454,25 @@ export class LogSegment {
   }
 
   // — lifetime
+
+  /** The largest timestamp of its records, or when its file was last written where no record has one. */
+  async age(): Promise<Timestamp> {
+    const { timestamp } = await this.largestTimestamp();
+    return timestamp >= 0 ? timestamp : (this.disk.modifiedAt(this.path(".log")) ?? -1);
+  }
+
+  /** Out of the log: its files get Kafka's suffix, the `.log` first. Readers that still have it go on reading. */
+  renameAway(): void {
+    const there = SUFFIXES.map((suffix) => this.path(suffix)).filter((path) => this.disk.exists(path));
+    for (const path of there) this.disk.rename(path, `${path}${DELETED_SUFFIX}`);
+    this.suffix = DELETED_SUFFIX;
+  }
+
+  /** The end of a segment that was renamed away. */
+  removeFiles(): void {
+    invariant(this.suffix === DELETED_SUFFIX, "only a segment that is out of the log is removed");
+    for (const suffix of SUFFIXES) this.disk.remove(this.path(suffix));
+  }
 
   acquire(): void {
     this.references++;

@@ -32,7 +32,16 @@ export class LogState {
   /** min(high watermark, first unstable offset): what a `read_committed` reader sees is below it. */
   lastStableOffset(highWatermark: Offset): Offset {
     const unstable = this.producers.firstUnstableOffset(highWatermark);
-    return unstable === -1 || unstable > highWatermark ? highWatermark : unstable;
+    if (unstable === -1 || unstable > highWatermark) return highWatermark;
+    // What was deleted below the log start took the beginning of the transaction with it.
+    return Math.max(unstable, this.logStartOffset);
+  }
+
+  /** Records below `offset`, at most the high watermark, are no longer the log's. Never goes back. */
+  moveLogStart(offset: Offset): void {
+    if (offset <= this.logStartOffset) return;
+    this.logStartOffset = offset;
+    this.leaderEpochs.truncateFromStart(offset);
   }
 }
 

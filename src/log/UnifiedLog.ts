@@ -646,17 +646,27 @@ export class UnifiedLog {
 
   // — segments, end
 
+  /** Sealed segments without a record at or above `offset`, which go when the log begins there. */
+  segmentsBelow(offset: Offset): number {
+    let count = 0;
+    while (count < this.list.length - 1 && this.list[count + 1]!.baseOffset <= offset) count++;
+    return count;
+  }
+
   /**
-   * Takes the `count` oldest segments out of the log, never the active one, and answers them: their files stay, and
-   * stay open for readers that have them, until the caller removes them.
+   * Takes the `count` oldest segments out of the log, never the active one, and answers them: their files are renamed,
+   * and stay for readers that have them until the caller removes them.
    */
   detachOldest(count: number): LogSegment[] {
     const detached = this.list.slice(0, Math.min(count, this.list.length - 1));
     this.list = this.list.slice(detached.length);
     for (const segment of detached) {
       this.dirtySegments.delete(segment);
+      for (const file of segment.openIndexFiles()) this.dirtyFiles.delete(file);
       segment.retire();
+      segment.renameAway();
     }
+    if (detached.length > 0) this.dirtyNames = true;
     this.hints.length = 0;
     this.nextHint = 0;
     return detached;

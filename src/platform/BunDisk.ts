@@ -216,6 +216,11 @@ export const bunDisk = (): Disk => ({
       const found = fs.statfsSync(directory);
       return found.bavail * found.bsize;
     }),
+  totalBytes: (directory) =>
+    attempt("statfs", directory, () => {
+      const found = fs.statfsSync(directory);
+      return found.blocks * found.bsize;
+    }),
   lock: (path) => {
     const native = libc();
     if (native === undefined) throw new DiskError("OTHER", "lock", path, "no file locks on this platform");

@@ -77,6 +77,8 @@ export interface Disk {
   readonly flushFileSystem: ((directory: string) => MaybePending<void>) | undefined;
   /** Bytes an unprivileged writer may still write on the file system of `directory`. */
   freeBytes(directory: string): number;
+  /** Size in bytes of the file system of `directory`. */
+  totalBytes(directory: string): number;
   /**
    * Takes the exclusive lock file of a log directory (Kafka's `.lock`); answers the release function, or undefined
    * when another process holds it.

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
 import { DelayedFetches } from "../../src/api/DelayedFetch.ts";
 import { FetchSessions } from "../../src/api/FetchSession.ts";
-import type { Ports } from "../../src/api/Ports.ts";
+import type { DeleteRecordsReply, Ports, ReplicaManagerPort } from "../../src/api/Ports.ts";
 import type { RequestContext } from "../../src/api/RequestContext.ts";
 import { type Handler, HandlerTable } from "../../src/api/Router.ts";
 import { BrokerConfig } from "../../src/config/BrokerConfig.ts";
@@ -18,6 +18,7 @@ import type { Endpoint } from "../../src/platform/Network.ts";
 import { ByteReader } from "../../src/prelude/ByteReader.ts";
 import { ByteWriter } from "../../src/prelude/ByteWriter.ts";
 import { Defect } from "../../src/prelude/Invariant.ts";
+import type { Uuid } from "../../src/prelude/Types.ts";
 import { Apis, type KnownApiKey, type RequestOf, type ResponseOf } from "../../src/protocol/ApiKeys.ts";
 import { Errors } from "../../src/protocol/Errors.ts";
 import { type Cluster, oneBroker, topicId } from "../metadata/Cluster.ts";
@@ -31,6 +32,8 @@ export interface HandlingOptions {
   /** Views by `${topic id}-${partition}`. */
   readonly views?: ReadonlyMap<string, PartitionView | number>;
   readonly handlers?: ReadonlyArray<Handler>;
+  readonly deleteRecords?: (topicId: Uuid, partition: number, before: number) => DeleteRecordsReply;
+  readonly describeLogDirs?: ReplicaManagerPort["describeLogDirs"];
 }
 
 export class Handling {
@@ -67,6 +70,11 @@ export class Handling {
         validationRules: () => {
           throw new Defect("no handler here validates");
         },
+        deleteRecords: (id, partition, before, settle) => {
+          const reply = options.deleteRecords?.(id, partition, before);
+          settle(reply ?? { error: Errors.UNKNOWN_TOPIC_OR_PARTITION, lowWatermark: -1 });
+        },
+        describeLogDirs: (topics) => options.describeLogDirs?.(topics) ?? [],
       },
       delayedFetches: new DelayedFetches(new BunTaskList()),
       fetchSessions: new FetchSessions(

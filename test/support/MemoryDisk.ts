@@ -152,6 +152,9 @@ export class MemoryDisk implements Disk {
   freeBytes(): number {
     return Number.MAX_SAFE_INTEGER;
   }
+  totalBytes(): number {
+    return Number.MAX_SAFE_INTEGER;
+  }
   lock(path: string): (() => void) | undefined {
     if (this.locks.has(path)) return undefined;
     this.locks.add(path);
