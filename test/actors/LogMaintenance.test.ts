@@ -1,0 +1,212 @@
+/** Retention and DeleteRecords through a whole broker on simulated ports, so that five minutes pass at once. */
+import { describe, expect, test } from "bun:test";
+import { DATA, startSimulatedBroker } from "../../actors/simulation/SimulatedBroker.ts";
+import type { SimulatedDisk } from "../../actors/simulation/SimulatedDisk.ts";
+import { type SimulatedProcess, Simulation } from "../../actors/simulation/Simulation.ts";
+import { EARLIEST, KafkaClient, LATEST } from "../../actors/testing/KafkaClient.ts";
+import { makeBunCodecs } from "../../src/platform/BunCodecs.ts";
+import { ApiKey } from "../../src/protocol/ApiKeys.ts";
+import { Errors } from "../../src/protocol/Errors.ts";
+
+const codecs = makeBunCodecs();
+const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
+
+interface World {
+  readonly world: Simulation;
+  readonly disk: SimulatedDisk;
+  readonly process: SimulatedProcess;
+  readonly client: KafkaClient;
+  /** Names in the folder of `t-0`. */
+  files(): string[];
+  /** Ends this broker as kill -9 does and starts the next one. */
+  restart(): Promise<World>;
+}
+
+const broker = async (world: Simulation, disk: SimulatedDisk, generation = 0): Promise<World> => {
+  const process = world.process(`broker ${generation}`, { disk });
+  await startSimulatedBroker(process, { codecs });
+  const { network, clock, random } = world.process(`client ${generation}`, { host: "10.0.0.1" });
+  const client = new KafkaClient(
+    { network, clock, random, codecs },
+    { bootstrap: [{ host: "127.0.0.1", port: 9092 }], callTimeoutMs: 30_000 },
+  );
+  return {
+    world,
+    disk,
+    process,
+    client,
+    files: () => process.disk.list(`${DATA}/t-0`),
+    restart: () => {
+      client.close();
+      process.kill();
+      return broker(world, disk, generation + 1);
+    },
+  };
+};
+
+const simulated = (program: (world: World) => Promise<void>): void => {
+  const world = new Simulation({ seed: 7, maxTimeMs: 24 * HOUR });
+  world.run(async () => {
+    const disk = world.makeDisk("disk");
+    world.process("operator", { disk }).disk.makeDirectory(DATA);
+    disk.settle();
+    await program(await broker(world, disk));
+  });
+};
+
+const append = async ({ client, process }: World, count: number, size = 500): Promise<number> => {
+  const producer = client.producer();
+  let end = -1;
+  for (let index = 0; index < count; index += 1) {
+    const value = new Uint8Array(size).fill(65 + (index % 26));
+    const outcome = await producer.send("t", 0, [{ key: null, value, timestamp: process.clock.wall() }]);
+    if (outcome.type !== "ok") throw new Error(outcome.error);
+    end = outcome.baseOffset + 1;
+  }
+  return end;
+};
+
+const offsets = async ({ client }: World): Promise<[earliest: number, latest: number]> => [
+  (await client.listOffset("t", 0, EARLIEST)).offset,
+  (await client.listOffset("t", 0, LATEST)).offset,
+];
+
+const deleteRecords = async ({ client }: World, offset: number) => {
+  const answer = await client.request("any", ApiKey.DeleteRecords, {
+    topics: [{ name: "t", partitions: [{ partitionIndex: 0, offset }] }],
+    timeoutMs: 1000,
+  });
+  const result = answer.topics[0]?.partitions[0];
+  return [result?.errorCode, result?.lowWatermark];
+};
+
+const segmentsOf = (names: ReadonlyArray<string>): number[] =>
+  names.filter((name) => name.endsWith(".log")).map((name) => Number(name.slice(0, 20)));
+
+const SMALL = { "internal.segment.bytes": "1300" };
+
+describe("retention", () => {
+  test("by age: expired segments go, the active one too when all of it expired; offsets go on where they were", () => {
+    simulated(async (first) => {
+      await first.client.createTopic("t", { configs: { ...SMALL, "retention.ms": String(HOUR) } });
+      const end = await append(first, 6);
+      expect(segmentsOf(first.files()).length).toBe(3);
+      await first.client.sleep(40 * MINUTE);
+      expect(await offsets(first)).toEqual([0, end]);
+      await first.client.sleep(40 * MINUTE);
+      expect(await offsets(first)).toEqual([end, end]);
+      // `file.delete.delay.ms` has passed as well.
+      expect(first.files().filter((name) => name.endsWith(".deleted") || name.endsWith(".log"))).toEqual([]);
+      const second = await first.restart();
+      expect(await offsets(second)).toEqual([end, end]);
+      expect(await append(second, 1)).toBe(end + 1);
+      const third = await second.restart();
+      expect(await offsets(third)).toEqual([end, end + 1]);
+      expect((await third.client.readAll("t", 0)).map(({ offset }) => offset)).toEqual([end]);
+    });
+  });
+
+  test("by size: the oldest segments go until one less would be too few", () => {
+    simulated(async (one) => {
+      await one.client.createTopic("t", { configs: { ...SMALL, "retention.bytes": "2000" } });
+      const end = await append(one, 10);
+      await one.client.sleep(6 * MINUTE);
+      const [start] = await offsets(one);
+      expect(start).toBe(segmentsOf(one.files())[0]!);
+      expect(start).toBe(6);
+      expect((await one.client.readAll("t", 0)).map(({ offset }) => offset)).toEqual([6, 7, 8, 9]);
+      expect((await offsets(one))[1]).toBe(end);
+    });
+  });
+
+  test("files wait for file.delete.delay.ms under Kafka's suffix", () => {
+    simulated(async (one) => {
+      await one.client.createTopic("t", {
+        configs: { ...SMALL, "retention.bytes": "2000", "file.delete.delay.ms": String(HOUR) },
+      });
+      await append(one, 10);
+      await one.client.sleep(6 * MINUTE);
+      const deleted = one.files().filter((name) => name.endsWith(".deleted"));
+      expect(deleted.filter((name) => name.endsWith(".log.deleted")).length).toBe(3);
+      await one.client.sleep(2 * HOUR);
+      expect(one.files().filter((name) => name.endsWith(".deleted"))).toEqual([]);
+    });
+  });
+
+  test("a compacted topic keeps everything", () => {
+    simulated(async (one) => {
+      await one.client.createTopic("t", { configs: { "cleanup.policy": "compact", "retention.ms": "1000" } });
+      const outcome = await one.client
+        .producer()
+        .send("t", 0, [{ key: Buffer.from("k"), value: null, timestamp: one.process.clock.wall() }]);
+      expect(outcome.type).toBe("ok");
+      await one.client.sleep(HOUR);
+      expect(await offsets(one)).toEqual([0, 1]);
+    });
+  });
+});
+
+describe("DeleteRecords", () => {
+  test("moves the log start at once; whole segments below it go with the next round; the start survives kill -9", () => {
+    simulated(async (one) => {
+      await one.client.createTopic("t", { configs: SMALL });
+      const end = await append(one, 7);
+      expect(await deleteRecords(one, 5)).toEqual([Errors.NONE, 5]);
+      expect(await offsets(one)).toEqual([5, end]);
+      expect((await one.client.readAll("t", 0)).map(({ offset }) => offset)).toEqual([5, 6]);
+      expect((await one.client.fetch("t", 0, 4)).errorCode).toBe(Errors.OFFSET_OUT_OF_RANGE);
+      await one.client.sleep(6 * MINUTE);
+      expect(segmentsOf(one.files())).toEqual([4, 6]);
+      const next = await one.restart();
+      expect(await offsets(next)).toEqual([5, end]);
+    });
+  });
+
+  test("below the start nothing happens; above the high watermark is refused; -1 is everything (§6)", () => {
+    simulated(async (one) => {
+      await one.client.createTopic("t");
+      const end = await append(one, 3);
+      expect(await deleteRecords(one, 2)).toEqual([Errors.NONE, 2]);
+      expect(await deleteRecords(one, 1)).toEqual([Errors.NONE, 2]);
+      expect(await deleteRecords(one, end + 1)).toEqual([Errors.OFFSET_OUT_OF_RANGE, -1]);
+      expect(await deleteRecords(one, -2)).toEqual([Errors.OFFSET_OUT_OF_RANGE, -1]);
+      expect(await deleteRecords(one, -1)).toEqual([Errors.NONE, end]);
+      expect(await offsets(one)).toEqual([end, end]);
+    });
+  });
+
+  test("a topic that is only compacted: POLICY_VIOLATION; unknown: UNKNOWN_TOPIC_OR_PARTITION", () => {
+    simulated(async (one) => {
+      expect(await deleteRecords(one, 0)).toEqual([Errors.UNKNOWN_TOPIC_OR_PARTITION, -1]);
+      await one.client.createTopic("t", { configs: { "cleanup.policy": "compact" } });
+      expect(await deleteRecords(one, -1)).toEqual([Errors.POLICY_VIOLATION, -1]);
+    });
+  });
+});
+
+test("DescribeLogDirs: bytes of each partition, used or not, and of the file system", () => {
+  simulated(async (first) => {
+    await first.client.createTopic("t", { partitions: 2 });
+    await append(first, 2);
+    const one = await first.restart();
+    const all = await one.client.request("any", ApiKey.DescribeLogDirs, { topics: null });
+    expect(all).toMatchObject({ errorCode: Errors.NONE, results: [{ errorCode: Errors.NONE, logDir: DATA }] });
+    const [directory] = all.results;
+    expect(directory!.totalBytes).toBeGreaterThan(directory!.usableBytes);
+    expect(directory!.topics.map(({ name }) => name)).toEqual(["t"]);
+    const sizes = directory!.topics[0]!.partitions.map(({ partitionSize }) => partitionSize);
+    expect(sizes.length).toBe(2);
+    expect(sizes[0]!).toBe(one.process.disk.fileSize(`${DATA}/t-0/${"0".repeat(20)}.log`)!);
+    expect(sizes[1]!).toBe(0);
+    const some = await one.client.request("any", ApiKey.DescribeLogDirs, {
+      topics: [
+        { topic: "t", partitions: [1, 9] },
+        { topic: "nope", partitions: [0] },
+      ],
+    });
+    expect(some.results[0]?.topics).toEqual([
+      { name: "t", partitions: [{ partitionIndex: 1, partitionSize: 0, offsetLag: 0, isFutureKey: false }] },
+    ]);
+  });
+});
