@@ -28,9 +28,11 @@ import type { OffsetFetchRequestGroup } from "../protocol/generated/OffsetFetchR
 import type { OffsetFetchResponseGroup } from "../protocol/generated/OffsetFetchResponse.ts";
 import type { SyncGroupRequest } from "../protocol/generated/SyncGroupRequest.ts";
 import type { SyncGroupResponse } from "../protocol/generated/SyncGroupResponse.ts";
-import type { ClassicGroup } from "./ClassicGroup.ts";
+import type { AskId, ClassicGroup } from "./ClassicGroup.ts";
+import type { ConsumerGroupVolatile } from "./ConsumerGroupVolatile.ts";
 import type { GroupJournal } from "./GroupJournal.ts";
 import type { GroupRecord } from "./GroupRecords.ts";
+import type { RegexResolution } from "./SubscribedRegex.ts";
 
 /** Who sent a request. */
 export interface Client {
@@ -98,6 +100,16 @@ export interface GroupCommandTypes {
     command: { readonly groupId: string; readonly memberId: string; readonly memberEpoch: number };
     reply: undefined;
   };
+  /** The next slice of resolving a group's regular expressions, begun at `startedAt` against image `version`. */
+  ConsumerRegexResolution: {
+    command: {
+      readonly groupId: string;
+      readonly resolution: RegexResolution;
+      readonly version: number;
+      readonly startedAt: Timestamp;
+    };
+    reply: undefined;
+  };
 }
 
 export type GroupCommandType = keyof GroupCommandTypes;
@@ -106,9 +118,7 @@ export type GroupCommand<Type extends GroupCommandType = GroupCommandType> = {
 }[Type];
 export type GroupReply<Type extends GroupCommandType> = GroupCommandTypes[Type]["reply"];
 
-/** Names an asker that waits; -1: nobody asked. */
-export type AskId = number;
-export const NO_ASK: AskId = -1;
+export { type AskId, NO_ASK } from "./ClassicGroup.ts";
 
 export interface Answer {
   readonly ask: AskId;
@@ -135,15 +145,11 @@ export interface VolatileChange {
 /** What a group is beside its records. A consumer group's is made and read by the KIP-848 files only. */
 export type VolatileGroup = ClassicGroup | ConsumerGroupVolatile;
 
-/** What of a KIP-848 group is not journaled; rebuilt from nothing. */
-export interface ConsumerGroupVolatile {
-  readonly kind: "consumer";
-  readonly groupId: string;
-}
-
 export interface Decision {
   /** In order; they become one record batch. */
   readonly records: ReadonlyArray<GroupRecord>;
+  /** The records may be spread over several batches: each stands for itself (expiry, deletion). */
+  readonly divisible?: boolean;
   readonly answers: ReadonlyArray<Answer>;
   readonly volatile: ReadonlyArray<VolatileChange>;
   readonly timers: ReadonlyArray<TimerChange>;
