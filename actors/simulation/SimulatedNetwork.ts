@@ -235,7 +235,7 @@ export class SimulatedNetwork {
     this.nature = {
       latencyMs: random.pick([0, 0.5, 5, 50]),
       splitChance: random.pick([0, 0.1, 0.5]),
-      bufferBytes: random.pick([1024, 16 * 1024, 256 * 1024]),
+      bufferBytes: random.pick([4 * 1024, 16 * 1024, 256 * 1024]),
       shortWriteChance: random.pick([0, 0.2]),
       resetChance: 0,
       ...nature,

@@ -51,7 +51,7 @@ const padded = (value: string, size: number): Uint8Array => Buffer.from(`${value
 export const makeClient = (process: SimulatedProcess, options: { requestTimeoutMs?: number } = {}): KafkaClient =>
   new KafkaClient(
     { network: process.network, clock: process.clock, random: process.random, codecs },
-    { bootstrap: [BROKER], requestTimeoutMs: 2000, connectTimeoutMs: 1000, callTimeoutMs: 30_000, ...options },
+    { bootstrap: [BROKER], requestTimeoutMs: 5000, connectTimeoutMs: 1000, callTimeoutMs: 30_000, ...options },
   );
 
 export interface WorkloadOptions {
@@ -128,7 +128,7 @@ const note = (history: History, partition: number, offset: number, value: string
 /** What does not hold of the broker's logs, as lines; empty when all is well. */
 export const violations = async (process: SimulatedProcess, history: History): Promise<string[]> => {
   const found: string[] = [];
-  const client = makeClient(process);
+  const client = makeClient(process, { requestTimeoutMs: 20_000 });
   const metadata = await client.metadata(null);
   const exists = metadata.topics.some((topic) => topic.name === TOPIC && topic.errorCode === Errors.NONE);
   if (!exists) {

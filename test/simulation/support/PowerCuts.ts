@@ -5,6 +5,7 @@
 import { DATA, type SimulatedBroker, startSimulatedBroker } from "../../../actors/simulation/SimulatedBroker.ts";
 import type { DiskFault, DiskOperation, PowerCut, SimulatedDisk } from "../../../actors/simulation/SimulatedDisk.ts";
 import { type SimulatedProcess, Simulation } from "../../../actors/simulation/Simulation.ts";
+import { DiskError } from "../../../src/platform/Disk.ts";
 import {
   codecs,
   copyHistory,
@@ -47,6 +48,8 @@ export interface Survived {
   readonly operations: number;
   /** Brokers that were started. */
   readonly generations: number;
+  /** Hash of the run's trace. */
+  readonly trace: string;
 }
 
 /** A disk with the data directory as an operator made it, long ago. */
@@ -140,7 +143,10 @@ export const survive = (
           current = broker;
         },
         (error: unknown) => {
-          if (process.alive) stopped.reject(new Error(`the broker does not start: ${String(error)}`));
+          if (!process.alive) return;
+          // A disk that fails at start ends the process, and somebody starts it again; anything else is a finding.
+          if (error instanceof DiskError && plan.faults !== undefined) process.kill();
+          else stopped.reject(new Error(`the broker does not start: ${String(error)}`));
         },
       );
     };
@@ -151,7 +157,7 @@ export const survive = (
     const operations = disk.operations;
     if (current?.process.alive === true) await finish(current, disk);
     disk.beforeOperation = undefined;
-    return { history, disk, operations, generations };
+    return { history, disk, operations, generations, trace: world.trace.hash };
   });
 };
 
