@@ -146,6 +146,16 @@ export class ConsumerGroup {
     return { members, topics, regexes };
   }
 
+  /** The topics subscribed to once regular expressions have been resolved anew. */
+  topicsWithRegexes(results: ReadonlyMap<string, ResolvedRegex>): Iterable<string> {
+    const topics = new Map(this.topics);
+    for (const [regex, resolved] of results) {
+      for (const topic of resolved.topics) countTopic(topics, topic, 0, 1);
+      for (const topic of this.regexes.get(regex)?.topics ?? []) countTopic(topics, topic, 0, -1);
+    }
+    return topics.keys();
+  }
+
   /** The assignor most members ask for, with one member changed; undefined when none asks. */
   preferredAssignor(before?: ConsumerGroupMember, after?: ConsumerGroupMember): string | undefined {
     const counts = new Map(this.assignors);

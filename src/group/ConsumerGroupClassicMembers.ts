@@ -21,8 +21,7 @@ import type { LeaveGroupRequest } from "../protocol/generated/LeaveGroupRequest.
 import type { LeaveGroupResponse } from "../protocol/generated/LeaveGroupResponse.ts";
 import type { SyncGroupRequest } from "../protocol/generated/SyncGroupRequest.ts";
 import type { SyncGroupResponse } from "../protocol/generated/SyncGroupResponse.ts";
-import type { ReportedPartitions } from "./Assignment.ts";
-import { targetOf } from "./Assignment.ts";
+import { type ReportedPartitions, targetOf } from "./Assignment.ts";
 import { type AskId, CONSUMER_PROTOCOL_TYPE } from "./ClassicGroup.ts";
 import { joinError, syncError } from "./ClassicRebalance.ts";
 import type { ConsumerGroup } from "./ConsumerGroup.ts";
@@ -44,52 +43,54 @@ import {
 } from "./ConsumerGroupHeartbeat.ts";
 import { type ConsumerGroupMember, MemberState, newMember, sortedNames } from "./ConsumerGroupMember.ts";
 import { byTopicId, byTopicName, downgrade, fence, mustDowngrade } from "./ConsumerGroupMigration.ts";
+import type { Deciding } from "./ConsumerGroupProtocol.ts";
 import { readSubscription, writeAssignment } from "./EmbeddedProtocol.ts";
-import type { CoordinatorState, DecideContext, Decision, GroupCommand } from "./GroupCoordinator.ts";
+import type { GroupCommand } from "./GroupCoordinator.ts";
 
 /** From this version on a new dynamic member must come back with the id it is given (KIP-394). */
 const MEMBER_ID_REQUIRED_FROM = 4;
 
-type ClassicCommand = GroupCommand<"JoinGroup" | "SyncGroup" | "Heartbeat" | "LeaveGroup">;
-
-/** A classic request to a consumer group. */
-export const decideClassicMember = (
-  state: CoordinatorState,
+export const joinAsClassic = (
   group: ConsumerGroup,
-  command: ClassicCommand,
-  ask: AskId,
-  context: DecideContext,
-): Decision => {
+  command: GroupCommand<"JoinGroup">,
+  { state, context, ask, outcome }: Deciding,
+): void => {
   const draft = new Draft(state, context);
-  switch (command.type) {
-    case "JoinGroup": {
-      const joined = join(draft, group, command, ask);
-      if (joined === undefined) return draft;
-      return refused(state, context, (refusal) =>
-        refusal.answer<"JoinGroup">(ask, joinError(command.request.memberId, joined.code)),
-      );
-    }
-    case "SyncGroup": {
-      const reply = sync(draft, group, command.request);
-      // Being told to join again keeps its deadline.
-      draft.answer<"SyncGroup">(ask, isError(reply) ? syncError(reply.code) : reply);
-      return draft;
-    }
-    case "Heartbeat": {
-      const errorCode = heartbeat(draft, group, command.request);
-      draft.answer<"Heartbeat">(ask, { throttleTimeMs: 0, errorCode });
-      return draft;
-    }
-    case "LeaveGroup":
-      draft.answer<"LeaveGroup">(ask, leave(draft, group, command.request));
-      return draft;
-  }
+  const refusal = join(draft, group, command, ask);
+  if (refusal === undefined) draft.commit(outcome);
+  else outcome.answer<"JoinGroup">(ask, joinError(command.request.memberId, refusal.code));
 };
 
-const refused = (state: CoordinatorState, context: DecideContext, answer: (refusal: Draft) => void): Decision => {
-  const refusal = new Draft(state, context);
-  answer(refusal);
-  return refusal;
+export const syncAsClassic = (
+  group: ConsumerGroup,
+  { request }: GroupCommand<"SyncGroup">,
+  { state, context, ask, outcome }: Deciding,
+): void => {
+  const draft = new Draft(state, context);
+  const reply = sync(draft, group, request);
+  outcome.answer<"SyncGroup">(ask, isError(reply) ? syncError(reply.code) : reply);
+  // Also a refusal: being told to join again sets a deadline.
+  draft.commit(outcome);
+};
+
+export const heartbeatAsClassic = (
+  group: ConsumerGroup,
+  { request }: GroupCommand<"Heartbeat">,
+  { state, context, ask, outcome }: Deciding,
+): void => {
+  const draft = new Draft(state, context);
+  outcome.answer<"Heartbeat">(ask, { throttleTimeMs: 0, errorCode: heartbeat(draft, group, request) });
+  draft.commit(outcome);
+};
+
+export const leaveAsClassic = (
+  group: ConsumerGroup,
+  { request }: GroupCommand<"LeaveGroup">,
+  { state, context, ask, outcome }: Deciding,
+): void => {
+  const draft = new Draft(state, context);
+  outcome.answer<"LeaveGroup">(ask, leave(draft, group, request));
+  draft.commit(outcome);
 };
 
 // --- JoinGroup ---

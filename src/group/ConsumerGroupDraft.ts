@@ -10,7 +10,7 @@ import { Errors } from "../protocol/Errors.ts";
 import type { ConsumerGroup } from "./ConsumerGroup.ts";
 import type { ConsumerGroupMember } from "./ConsumerGroupMember.ts";
 import { type ConsumerGroupVolatile, newVolatile } from "./ConsumerGroupVolatile.ts";
-import type { CoordinatorState, DecideContext } from "./GroupCoordinator.ts";
+import type { CoordinatorState, DecideContext, GroupCommand } from "./GroupCoordinator.ts";
 import { Outcome } from "./Outcome.ts";
 
 export class Draft extends Outcome {
@@ -26,6 +26,14 @@ export class Draft extends Outcome {
     const changed = this.volatile.findLast((change) => change.groupId === groupId);
     const present = changed === undefined ? this.state.volatile.get(groupId) : changed.group;
     return present?.kind === "consumer" ? present : newVolatile(groupId);
+  }
+
+  /** Makes it part of the decision. */
+  commit(outcome: Outcome): void {
+    outcome.records.push(...this.records);
+    outcome.answers.push(...this.answers);
+    outcome.volatile.push(...this.volatile);
+    outcome.timers.push(...this.timers);
   }
 
   armSession(groupId: string, memberId: string, afterMs: number): void {
@@ -66,14 +74,29 @@ export class Draft extends Outcome {
     this.cancel(syncKey(groupId, memberId));
   }
 
+  /** The next slice of a resolution, in a turn of its own. */
+  armRegex(groupId: string, command: GroupCommand<"ConsumerRegexResolution">): void {
+    this.arm(`consumer regex ${groupId}`, 0, command);
+  }
+
   /** A member is gone: so are its deadlines. */
-  cancelTimers(groupId: string, { memberId, classic }: ConsumerGroupMember): void {
-    this.cancel(sessionKey(groupId, memberId));
-    this.cancel(rebalanceKey(groupId, memberId));
-    this.cancelJoin(groupId, memberId);
-    if (classic !== null) this.cancelSync(groupId, memberId);
+  cancelTimers(groupId: string, member: ConsumerGroupMember): void {
+    this.cancelJoin(groupId, member.memberId);
+    cancelMemberTimers(this, groupId, member);
   }
 }
+
+export const cancelMemberTimers = (
+  outcome: Outcome,
+  groupId: string,
+  { memberId, classic }: ConsumerGroupMember,
+): void => {
+  outcome.cancel(sessionKey(groupId, memberId));
+  outcome.cancel(rebalanceKey(groupId, memberId));
+  if (classic === null) return;
+  outcome.cancel(joinKey(groupId, memberId));
+  outcome.cancel(syncKey(groupId, memberId));
+};
 
 const keyOf = (what: string, groupId: string, memberId: string): string =>
   `consumer ${what} ${groupId.length} ${groupId} ${memberId}`;
@@ -81,7 +104,6 @@ const sessionKey = (groupId: string, memberId: string): string => keyOf("session
 const rebalanceKey = (groupId: string, memberId: string): string => keyOf("rebalance", groupId, memberId);
 const joinKey = (groupId: string, memberId: string): string => keyOf("join", groupId, memberId);
 const syncKey = (groupId: string, memberId: string): string => keyOf("sync", groupId, memberId);
-export const regexKey = (groupId: string): string => `consumer regex ${groupId}`;
 
 // --- configuration ---
 

@@ -41,7 +41,6 @@ import {
   heartbeatIntervalMs,
   instanceFenced,
   isError,
-  regexKey,
   sessionTimeoutMs,
   subscribedTopicIds,
   unknownInstance,
@@ -441,7 +440,7 @@ const maybeResolve = (
     (any !== undefined && now > any.timestamp + config.number("group.consumer.regex.refresh.interval.ms"));
   if (!due) return;
   draft.keep(group.groupId, { ...volatile, resolving: true });
-  draft.arm(regexKey(group.groupId), 0, {
+  draft.armRegex(group.groupId, {
     type: "ConsumerRegexResolution",
     groupId: group.groupId,
     resolution: beginResolution([...patterns.keys()], names),

@@ -4,13 +4,23 @@
  */
 
 import type { Uuid } from "../prelude/Types.ts";
-import { Errors } from "../protocol/Errors.ts";
 import type { DescribeGroupsResponse } from "../protocol/generated/DescribeGroupsResponse.ts";
 import type { ListGroupsResponse } from "../protocol/generated/ListGroupsResponse.ts";
 import type { OffsetCommitRequest } from "../protocol/generated/OffsetCommitRequest.ts";
 import type { AskId } from "./ClassicGroup.ts";
-import { joinError, syncError } from "./ClassicRebalance.ts";
 import type { ConsumerGroup } from "./ConsumerGroup.ts";
+import { heartbeatAsClassic, joinAsClassic, leaveAsClassic, syncAsClassic } from "./ConsumerGroupClassicMembers.ts";
+import {
+  cancelGroupTimers,
+  consumerGroupTombstones,
+  consumerHeartbeat,
+  continueResolution,
+  describeConsumerGroups,
+  rebalanceDeadline,
+  resumeGroup,
+  sessionDeadline,
+} from "./ConsumerGroupCommands.ts";
+import { commitVerdict, fetchVerdict } from "./ConsumerGroupOffsets.ts";
 import type { CoordinatorState, DecideContext, GroupCommand } from "./GroupCoordinator.ts";
 import type { GroupRecord } from "./GroupRecords.ts";
 import type { Outcome } from "./Outcome.ts";
@@ -53,24 +63,20 @@ export interface ConsumerGroupProtocol {
   stateName(group: ConsumerGroup): string;
 }
 
-const nothing = (): void => {};
-
 export const consumerGroupProtocol: ConsumerGroupProtocol = {
-  heartbeat: nothing,
-  describe: nothing,
-  sessionDeadline: nothing,
-  rebalanceDeadline: nothing,
-  regexResolution: nothing,
-  join: (_group, { request }, { ask, outcome }) =>
-    outcome.answer<"JoinGroup">(ask, joinError(request.memberId, Errors.INCONSISTENT_GROUP_PROTOCOL)),
-  sync: (_group, _command, { ask, outcome }) => outcome.answer<"SyncGroup">(ask, syncError(Errors.UNKNOWN_MEMBER_ID)),
-  classicHeartbeat: (_group, _command, { ask, outcome }) =>
-    outcome.answer<"Heartbeat">(ask, { throttleTimeMs: 0, errorCode: Errors.UNKNOWN_MEMBER_ID }),
-  leave: nothing,
-  commit: () => Errors.UNKNOWN_MEMBER_ID,
-  fetchError: () => Errors.NONE,
-  tombstones: () => [],
-  cancelTimers: nothing,
-  resume: nothing,
+  heartbeat: consumerHeartbeat,
+  describe: describeConsumerGroups,
+  sessionDeadline,
+  rebalanceDeadline,
+  regexResolution: continueResolution,
+  join: joinAsClassic,
+  sync: syncAsClassic,
+  classicHeartbeat: heartbeatAsClassic,
+  leave: leaveAsClassic,
+  commit: commitVerdict,
+  fetchError: fetchVerdict,
+  tombstones: consumerGroupTombstones,
+  cancelTimers: cancelGroupTimers,
+  resume: resumeGroup,
   stateName: (group) => group.state(),
 };
