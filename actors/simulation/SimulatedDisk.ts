@@ -14,7 +14,8 @@ import type { TaskOwner } from "./SeededTaskList.ts";
 /**
  * What a power cut does to everything not durable. `lost`: all of it is gone. `kept`: the kernel had just written it.
  * `torn`: each file keeps a prefix of its writes, the last one cut at any byte, each directory a prefix of its changes.
- * `reordered`: each page of each write survives or not by itself; what is missing below a survivor reads as zeros.
+ * `reordered`: each page holds what it held at some moment since the last flush; what is missing below
+ * a survivor reads as zeros.
  * `mixed`: one of these per file and directory.
  */
 export type PowerCut = "lost" | "kept" | "torn" | "reordered" | "mixed";
@@ -446,22 +447,57 @@ export class SimulatedDisk {
         apply(last, random.chance(0.5) ? cut : cut - (cut % 512));
       }
     } else if (mode === "reordered") {
-      for (const change of file.changes) {
-        if (change.kind === "truncate") {
-          if (random.chance(0.5)) apply(change);
-          continue;
-        }
-        let at = 0;
-        while (at < change.bytes.length) {
-          const end = Math.min(change.bytes.length, at + this.pageBytes - ((change.position + at) % this.pageBytes));
-          if (random.chance(0.5)) content.write(change.position + at, change.bytes.subarray(at, end));
-          at = end;
-        }
-      }
+      this.reorder(file.changes, random, apply, content);
       // The size may be written without the bytes: what is missing reads as zeros.
       if (content.size < file.content.size && random.chance(0.5)) content.resize(file.content.size);
     }
     return content;
+  }
+
+  /** Each page is written back at a moment of its own, or never: it holds what it held then. */
+  private reorder(
+    changes: ReadonlyArray<Change>,
+    random: SeededRandom,
+    apply: (change: Change) => void,
+    content: Content,
+  ): void {
+    const touches = new Map<number, number>();
+    for (const change of changes) {
+      for (const { page } of this.pagesOf(change)) touches.set(page, (touches.get(page) ?? 0) + 1);
+    }
+    // Half of them never: between two writes a page's moment is rare, and a lost page is the interesting one.
+    const kept = new Map(
+      [...touches].map(([page, count]) => [
+        page,
+        random.chance(0.5) ? count : random.chance(0.5) ? 0 : random.below(count),
+      ]),
+    );
+    for (const change of changes) {
+      if (change.kind === "truncate") {
+        if (random.chance(0.5)) apply(change);
+        continue;
+      }
+      for (const { page, start, end } of this.pagesOf(change)) {
+        const left = kept.get(page) ?? 0;
+        if (left === 0) continue;
+        kept.set(page, left - 1);
+        content.write(change.position + start, change.bytes.subarray(start, end));
+      }
+    }
+  }
+
+  /** The parts of a write's bytes by the pages they fall into. */
+  private pagesOf(change: Change): Array<{ readonly page: number; readonly start: number; readonly end: number }> {
+    if (change.kind === "truncate") return [];
+    const { position, bytes } = change;
+    const parts: Array<{ page: number; start: number; end: number }> = [];
+    for (let start = 0; start < bytes.length; ) {
+      const page = Math.floor((position + start) / this.pageBytes);
+      const end = Math.min(bytes.length, (page + 1) * this.pageBytes - position);
+      parts.push({ page, start, end });
+      start = end;
+    }
+    return parts;
   }
 }
 

@@ -90,6 +90,16 @@ describe("SimulatedDisk", () => {
     expect(text(disk.readFile("/d/a"))).toBe("ABCDEF");
   });
 
+  test("a page is written back whole: of two writes to it the later never survives without the earlier", () => {
+    const { platter, disk } = instant({ pageBytes: 512 });
+    const file = disk.open("/d/a", "write");
+    disk.flushDirectory("/d");
+    file.write([bytes("AB")], 0);
+    file.write([bytes("CD")], 2);
+    const found = after(platter, "/d/a", ["reordered"]);
+    expect(found).toEqual(new Set(["", "AB", "AB\0\0", "ABCD", "\0\0\0\0"]));
+  });
+
   test("a flush covers what was written before it began, not what came during it", () => {
     new Simulation({ seed: 5 }).run(async (world) => {
       const platter = world.makeDisk("d", { pendingChance: 0, pageBytes: 1 });
