@@ -53,6 +53,8 @@ const suiteFiles = [
   "Restart",
   "Clients",
   "Codecs",
+  "Goldens",
+  "Librdkafka",
 ];
 
 interface Outcome {

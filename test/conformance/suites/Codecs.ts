@@ -2,6 +2,8 @@
  * All five codecs, written by a Java, a C and a JavaScript producer and read back by two clients that are not the writer.
  * What the broker stores must be what was sent, compressed as it was sent.
  */
+
+import { franz } from "../support/Cache.ts";
 import {
   javaScript,
   kafkaConsoleConsumer,
@@ -10,6 +12,7 @@ import {
   kcatRun,
   numberedLines,
 } from "../support/Clients.ts";
+import { run } from "../support/Process.ts";
 import { type ConformanceTest, type Context, equal, type Suite } from "../support/Suite.ts";
 
 const count = 2000;
@@ -23,6 +26,19 @@ const readers: Record<"java" | "librdkafka" | "platformatic", Read> = {
   platformatic: async ({ broker }, topic) =>
     (await javaScript("platformatic.mjs", ["consume", broker.address, topic, `${count}`])).stdout,
 };
+
+const franzWrites = (codec: string): ConformanceTest => ({
+  name: `${codec} from franz-go, read by librdkafka and franz-go`,
+  full: true,
+  timeoutMs: 360_000,
+  async run(context) {
+    const topic = context.topic(codec);
+    await run(await franz(), ["produce", context.broker.address, topic, `${count}`, codec]);
+    equal(await readers.librdkafka(context, topic), lines, "what librdkafka read");
+    const read = await run(await franz(), ["consume", context.broker.address, topic, `${count}`]);
+    equal(read.stdout, lines, "what franz-go read");
+  },
+});
 
 type Write = (context: Context, topic: string, codec: string) => Promise<unknown>;
 const writers: Record<string, { readonly write: Write; readonly readBy: readonly (keyof typeof readers)[] }> = {
@@ -63,6 +79,7 @@ export const suite: Suite = {
   name: "codecs",
   tests: [
     ...roundTrips,
+    ...codecs.map(franzWrites),
     ...["none", "gzip"].map((codec) => ({
       name: `${codec} from kafkajs, read by librdkafka`,
       async run(context: Context) {

@@ -124,3 +124,17 @@ export const compiled = async (source: string): Promise<string> => {
   });
   return join(directory, "program");
 };
+
+/** The franz-go client program, built with the Go toolchain from `clients/franz` and its pinned modules. */
+export const franz = async (): Promise<string> => {
+  const go = Bun.which("go") ?? Bun.which("/usr/local/go/bin/go");
+  if (go === null) throw new Error("Go is not installed: franz-go needs it (only with --full)");
+  const directory = join(clientsSource, "franz");
+  const key = Bun.hash(
+    `${await Bun.file(join(directory, "main.go")).text()}${await Bun.file(join(directory, "go.sum")).text()}`,
+  );
+  const built = await once(`franz-${key.toString(16)}`, async (partial) => {
+    await run(go, ["build", "-o", join(partial, "franz"), "."], { cwd: directory, timeoutMs: 300_000 });
+  });
+  return join(built, "franz");
+};

@@ -1,0 +1,79 @@
+/**
+ * librdkafka's own broker tests, only with `--full`: fetched and built once (about three minutes), one process per test, so that
+ * one that hangs costs its own time only. What needs a feature we do not have yet is listed with the feature's name in
+ * `librdkafka.json` and not run; everything else must pass.
+ */
+import { existsSync } from "node:fs";
+import { chmod, mkdir, rename, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { cacheDirectory, kafkaLibs } from "../support/Cache.ts";
+import { run } from "../support/Process.ts";
+import { assert, type ConformanceTest, type Suite } from "../support/Suite.ts";
+import list from "./librdkafka.json" with { type: "json" };
+
+const source = process.env.LIBRDKAFKA_GIT ?? "https://github.com/confluentinc/librdkafka";
+
+/** The built tests directory. Needs git, gcc, make and Debian's libssl-dev, libsasl2-dev, libzstd-dev, liblz4-dev, zlib1g-dev, libcurl4-openssl-dev. */
+const built = async (): Promise<string> => {
+  const directory = join(cacheDirectory, `librdkafka-${list.version}`);
+  if (!existsSync(directory)) {
+    const partial = `${directory}.partial-${process.pid}`;
+    await rm(partial, { recursive: true, force: true });
+    await run("git", ["clone", "-q", source, partial], { timeoutMs: 300_000 });
+    await run("git", ["checkout", "-q", list.commit], { cwd: partial });
+    const build = "./configure && make -j2 libs && make -j2 -C tests build";
+    await run("sh", ["-c", build], { cwd: partial, timeoutMs: 900_000 });
+    await rename(partial, directory);
+  }
+  return join(directory, "tests");
+};
+
+/** Shell scripts by the names librdkafka's tests call Kafka's tools by. */
+const kafkaPath = async (directory: string): Promise<string> => {
+  const tools = {
+    topics: "org.apache.kafka.tools.TopicCommand",
+    configs: "kafka.admin.ConfigCommand",
+    acls: "org.apache.kafka.tools.AclCommand",
+  };
+  await mkdir(join(directory, "bin"), { recursive: true });
+  for (const [name, toolClass] of Object.entries(tools)) {
+    const file = join(directory, "bin", `kafka-${name}.sh`);
+    await writeFile(
+      file,
+      `#!/bin/sh\nexec java -Xmx256m -cp "${join(await kafkaLibs(), "libs")}/*" ${toolClass} "$@"\n`,
+    );
+    await chmod(file, 0o755);
+  }
+  return directory;
+};
+
+const tests: ConformanceTest[] = list.tests
+  .filter((each) => each.needs === undefined)
+  .map(({ name }) => ({
+    name,
+    full: true,
+    own: true,
+    timeoutMs: 300_000,
+    async run(context) {
+      const directory = await built();
+      const broker = await context.ownBroker({ "num.partitions": "4" });
+      await writeFile(join(directory, "test.conf"), `bootstrap.servers=${broker.address}\n`);
+      const result = await run("./test-runner", ["-p1", "-Q", "-E", "-L"], {
+        cwd: directory,
+        anyExit: true,
+        timeoutMs: 280_000,
+        env: {
+          BROKERS: broker.address,
+          KAFKA_PATH: await kafkaPath(context.directory),
+          LD_LIBRARY_PATH: "../src:../src-cpp",
+          TEST_KAFKA_VERSION: "4.2.0",
+          TESTS: name.slice(0, 4),
+        },
+      });
+      const output = Bun.stripANSI(`${result.stdout}\n${result.stderr}`);
+      const row = new RegExp(`^\\| ${name} +\\| +(\\w+)`, "m").exec(output);
+      assert(row?.[1] === "PASSED", `${row?.[1] ?? "no result"}: ${output.trim().split("\n").slice(-15).join("\n")}`);
+    },
+  }));
+
+export const suite: Suite = { name: "librdkafka", tests };
