@@ -1,0 +1,81 @@
+import { describe, expect, test } from "bun:test";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { temporaryDirectory } from "../support/RealBroker.ts";
+
+const launcher = join(import.meta.dir, "..", "..", "scripts", "run.mjs");
+
+/** The program as a user starts it; its output as it comes. */
+const start = (...args: string[]) => {
+  const child = Bun.spawn([process.execPath, launcher, ...args], { stdout: "pipe", stderr: "pipe", stdin: "ignore" });
+  let output = "";
+  const until = async (pattern: RegExp): Promise<RegExpExecArray> => {
+    for await (const chunk of child.stdout) {
+      output += new TextDecoder().decode(chunk);
+      const found = pattern.exec(output);
+      if (found !== null) return found;
+    }
+    throw new Error(`the output ended without ${pattern}: ${output}`);
+  };
+  return { child, until };
+};
+
+const run = async (...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> => {
+  const { child } = start(...args);
+  const [stdout, stderr, code] = await Promise.all([
+    new Response(child.stdout).text(),
+    new Response(child.stderr).text(),
+    child.exited,
+  ]);
+  return { code, stdout, stderr };
+};
+
+const settings = (path: string, port = 0): string[] => [
+  "--override",
+  `log.dirs=${path}`,
+  "--override",
+  `listeners=PLAINTEXT://127.0.0.1:${port}`,
+];
+
+describe("the program", () => {
+  test("prints where it listens, and SIGTERM ends it in order with 0 and the clean-shutdown marker", async () => {
+    using data = temporaryDirectory();
+    const { child, until } = start(...settings(data.path));
+    const [, port] = await until(/PLAINTEXT listening on 127\.0\.0\.1:(\d+)[\s\S]*Kafka Server started/);
+    expect(Number(port)).toBeGreaterThan(0);
+    const stopping = performance.now();
+    child.kill("SIGTERM");
+    expect(await child.exited).toBe(0);
+    expect(performance.now() - stopping).toBeLessThan(3000);
+    expect(await Bun.file(join(data.path, ".kafka_cleanshutdown")).exists()).toBe(true);
+  });
+
+  test("a port in use is one line and exit code 1, and the data directory is not touched", async () => {
+    using data = temporaryDirectory();
+    const server = createServer().listen(0, "127.0.0.1");
+    await new Promise((listening) => server.once("listening", listening));
+    const address = server.address();
+    const port = typeof address === "object" && address !== null ? address.port : 0;
+    const { code, stderr } = await run(...settings(join(data.path, "new"), port));
+    server.close();
+    expect({ code, stderr }).toEqual({
+      code: 1,
+      stderr: `odradek: listeners: 127.0.0.1:${port} cannot be bound: the port is in use\n`,
+    });
+    expect(await Bun.file(join(data.path, "new", "meta.properties")).exists()).toBe(false);
+  });
+
+  test("a wrong value names key, value and what is allowed; an unknown option says how to get help", async () => {
+    const wrong = await run("--override", "num.partitions=many");
+    expect(wrong.code).toBe(1);
+    expect(wrong.stderr).toMatch(/^odradek: .*many.*num\.partitions.*allowed.*\n$/);
+    const unknown = await run("--nonsense");
+    expect(unknown.code).toBe(2);
+    expect(unknown.stderr).toContain("--help");
+  });
+
+  test("--version and --help", async () => {
+    expect((await run("--version")).stdout).toMatch(/^odradek \d+\.\d+\.\d+ \(Kafka 4\.3\.1\)\n$/);
+    expect((await run("--help")).stdout).toContain("--override KEY=VALUE");
+  });
+});
