@@ -24,6 +24,7 @@ import type { Codecs } from "../src/record/Compression.ts";
 import type { ActorContext } from "./Actor.ts";
 import { ByteCredit } from "./ByteCredit.ts";
 import { Controller } from "./Controller.ts";
+import { GroupCoordinators } from "./GroupCoordinators.ts";
 import { KafkaListener } from "./KafkaListener.ts";
 import { METADATA_FOLDER, openMetadataLog } from "./LocalMetadataLog.ts";
 import { LogDirectory } from "./LogDirectory.ts";
@@ -102,15 +103,25 @@ export const startBroker = (platform: Platform, options: BrokerOptions): Effect.
       directory,
       delayedFetches,
     });
-    const controller = new Controller(metadata.image, {
+    const controller: Controller = new Controller(metadata.image, {
       ...context,
       metadataLog: metadata.log,
       rules: () => controllerRules(config),
       published: (image, records) => {
         replicas.apply(image, records);
+        groups.published(image, records);
         metadata.log.considerSnapshot(image);
       },
       fatal: options.fatal,
+    });
+    const groups = new GroupCoordinators({
+      ...context,
+      nodeId,
+      config: () => config,
+      codecs,
+      timers,
+      replicas,
+      image: () => controller.image(),
     });
     replicas.host(metadata.image);
     directory.sweep((folder, topicId) => folder === METADATA_FOLDER || replicas.hosts(folder, topicId));
@@ -126,6 +137,7 @@ export const startBroker = (platform: Platform, options: BrokerOptions): Effect.
       metadata: controller,
       controller,
       replicas,
+      groups,
       delayedFetches,
       fetchSessions: new FetchSessions(
         config.number("max.incremental.fetch.session.cache.slots"),

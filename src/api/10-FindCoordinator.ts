@@ -4,14 +4,20 @@
  * - v0: groups only. v1+: key types (0 group, 1 transaction; 2 share from v6 on) and, up to v3, an error message.
  * - v4+: several keys of one type, each answered by itself.
  *
- * Until coordinators exist every well-formed key is answered COORDINATOR_NOT_AVAILABLE, which clients retry.
+ * The first question after a group's coordinator makes the internal topic and is answered when that is there (Kafka
+ * answers COORDINATOR_NOT_AVAILABLE meanwhile). Other well-formed keys are answered COORDINATOR_NOT_AVAILABLE, which
+ * clients retry: those coordinators do not exist yet.
  */
 import * as Effect from "effect/Effect";
 import { MALFORMED_REQUEST } from "../metadata/ApiError.ts";
+import { creatableTopic } from "../metadata/InternalTopics.ts";
+import { GROUP_METADATA_TOPIC } from "../metadata/TopicName.ts";
 import { Errors } from "../protocol/Errors.ts";
 import type { FindCoordinatorRequest } from "../protocol/generated/FindCoordinatorRequest.ts";
 import type { FindCoordinatorResponse } from "../protocol/generated/FindCoordinatorResponse.ts";
+import type { RequestContext } from "./RequestContext.ts";
 import { defineHandler } from "./Router.ts";
+import { aliveNodes, type BrokerNode, viewerOf } from "./Viewer.ts";
 
 const KeyType = { GROUP: 0, TRANSACTION: 1, SHARE: 2 } as const;
 const BATCHED_FROM = 4;
@@ -35,40 +41,71 @@ export const coordinatorKeyError = (keyType: number, key: string, version: numbe
   }
 };
 
-export const findCoordinatorResponse = (request: FindCoordinatorRequest, version: number): FindCoordinatorResponse => {
-  const errorOf = (key: string) => {
-    const error = coordinatorKeyError(request.keyType, key, version);
-    return error === Errors.NONE ? Errors.COORDINATOR_NOT_AVAILABLE : error;
-  };
-  if (version < BATCHED_FROM) {
-    const errorCode = errorOf(request.key);
-    return {
-      throttleTimeMs: 0,
-      errorCode,
-      errorMessage: version === 0 ? "" : textOf(errorCode),
-      ...NO_NODE,
-      coordinators: [],
-    };
+type Coordinator = FindCoordinatorResponse["coordinators"][number];
+
+/** The broker that leads the partition a group is kept in. */
+const groupCoordinator = (groupId: string, context: RequestContext): BrokerNode | undefined => {
+  const { ports } = context;
+  const image = ports.metadata.image();
+  const partition = ports.groups.partitionOf(groupId);
+  const leader = image.topicsByName.get(GROUP_METADATA_TOPIC)?.partitions[partition ?? -1]?.leader;
+  return aliveNodes(image, viewerOf(context)).find(({ id }) => id === leader);
+};
+
+const lookUp = (keyType: number, key: string, context: RequestContext): Coordinator => {
+  const error = coordinatorKeyError(keyType, key, context.version);
+  const found = error === Errors.NONE && keyType === KeyType.GROUP ? groupCoordinator(key, context) : undefined;
+  if (found !== undefined) {
+    const { id: nodeId, host, port } = found;
+    return { key, nodeId, host, port, errorCode: Errors.NONE, errorMessage: "" };
   }
-  // A type nobody knows is refused as a whole, with a text; one key's own trouble has none.
-  const errorMessage = isKnownType(request.keyType) ? "" : textOf(Errors.INVALID_REQUEST);
-  const coordinators = request.coordinatorKeys.map((key) => ({
-    key,
-    ...NO_NODE,
-    errorCode: errorOf(key),
-    errorMessage,
-  }));
+  // A type nobody knows is refused with a text; one key's own trouble has none.
+  const errorMessage = isKnownType(keyType) ? "" : textOf(Errors.INVALID_REQUEST);
+  return { key, ...NO_NODE, errorCode: error === Errors.NONE ? Errors.COORDINATOR_NOT_AVAILABLE : error, errorMessage };
+};
+
+export const findCoordinatorResponse = (
+  request: FindCoordinatorRequest,
+  context: RequestContext,
+): FindCoordinatorResponse => {
+  const { version } = context;
+  if (version < BATCHED_FROM) {
+    const { errorCode, nodeId, host, port } = lookUp(request.keyType, request.key, context);
+    const errorMessage = version === 0 ? "" : textOf(errorCode);
+    return { throttleTimeMs: 0, errorCode, errorMessage, nodeId, host, port, coordinators: [] };
+  }
+  const coordinators = request.coordinatorKeys.map((key) => lookUp(request.keyType, key, context));
   return { throttleTimeMs: 0, errorCode: 0, errorMessage: "", nodeId: 0, host: "", port: 0, coordinators };
 };
 
 const isKnownType = (keyType: number): boolean => keyType >= KeyType.GROUP && keyType <= KeyType.SHARE;
 
-const textOf = (errorCode: number): string | null =>
-  errorCode === Errors.INVALID_REQUEST ? MALFORMED_REQUEST.message : "The coordinator is not available.";
+const textOf = (errorCode: number): string | null => {
+  if (errorCode === Errors.NONE) return "NONE";
+  return errorCode === Errors.INVALID_REQUEST ? MALFORMED_REQUEST.message : "The coordinator is not available.";
+};
+
+/** The groups' internal topic is made when it is first asked for, and the answer waits until it is there. */
+const withGroupTopic = ({ ports }: RequestContext): Effect.Effect<void> => {
+  const { metadata, controller, random, config } = ports;
+  if (metadata.image().topicsByName.get(GROUP_METADATA_TOPIC) !== undefined) return Effect.void;
+  const created = controller.ask({
+    type: "CreateTopics",
+    topics: [creatableTopic(GROUP_METADATA_TOPIC, config)],
+    validateOnly: false,
+    topicIds: [random.uuid()],
+    seed: random.below(0x1_0000_0000),
+  });
+  return Effect.asVoid(created);
+};
 
 export const FindCoordinator = defineHandler<FindCoordinatorRequest, FindCoordinatorResponse>({
   apiKey: 10,
   minVersion: 0,
   maxVersion: 6,
-  handle: (request, { version }) => Effect.sync(() => findCoordinatorResponse(request, version)),
+  handle: (request, context) =>
+    Effect.suspend(() => {
+      const respond = Effect.sync(() => findCoordinatorResponse(request, context));
+      return request.keyType === KeyType.GROUP ? Effect.andThen(withGroupTopic(context), respond) : respond;
+    }),
 });

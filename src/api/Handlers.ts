@@ -6,7 +6,15 @@ import { Produce } from "./00-Produce.ts";
 import { Fetch } from "./01-Fetch.ts";
 import { ListOffsets } from "./02-ListOffsets.ts";
 import { Metadata } from "./03-Metadata.ts";
+import { OffsetCommit } from "./08-OffsetCommit.ts";
+import { OffsetFetch } from "./09-OffsetFetch.ts";
 import { FindCoordinator } from "./10-FindCoordinator.ts";
+import { JoinGroup } from "./11-JoinGroup.ts";
+import { Heartbeat } from "./12-Heartbeat.ts";
+import { LeaveGroup } from "./13-LeaveGroup.ts";
+import { SyncGroup } from "./14-SyncGroup.ts";
+import { DescribeGroups } from "./15-DescribeGroups.ts";
+import { ListGroups } from "./16-ListGroups.ts";
 import { ApiVersions } from "./18-ApiVersions.ts";
 import { CreateTopics } from "./19-CreateTopics.ts";
 import { DeleteTopics } from "./20-DeleteTopics.ts";
@@ -16,6 +24,8 @@ import { OffsetForLeaderEpoch } from "./23-OffsetForLeaderEpoch.ts";
 import { DescribeConfigs } from "./32-DescribeConfigs.ts";
 import { DescribeLogDirs } from "./35-DescribeLogDirs.ts";
 import { CreatePartitions } from "./37-CreatePartitions.ts";
+import { DeleteGroups } from "./42-DeleteGroups.ts";
+import { OffsetDelete } from "./47-OffsetDelete.ts";
 import { DescribeCluster } from "./60-DescribeCluster.ts";
 import { DescribeTopicPartitions } from "./75-DescribeTopicPartitions.ts";
 import { HandlerTable } from "./Router.ts";
@@ -26,7 +36,15 @@ export const makeHandlers = (): HandlerTable =>
     Fetch,
     ListOffsets,
     Metadata,
+    OffsetCommit,
+    OffsetFetch,
     FindCoordinator,
+    JoinGroup,
+    Heartbeat,
+    LeaveGroup,
+    SyncGroup,
+    DescribeGroups,
+    ListGroups,
     ApiVersions,
     CreateTopics,
     DeleteTopics,
@@ -36,6 +54,8 @@ export const makeHandlers = (): HandlerTable =>
     DescribeConfigs,
     DescribeLogDirs,
     CreatePartitions,
+    DeleteGroups,
+    OffsetDelete,
     DescribeCluster,
     DescribeTopicPartitions,
   ]);

@@ -4,6 +4,7 @@
  */
 import type * as Effect from "effect/Effect";
 import type { BrokerConfig } from "../config/BrokerConfig.ts";
+import type { GroupCommand, GroupReply } from "../group/GroupCoordinator.ts";
 import type { ValidatedBatch, ValidationRules } from "../log/LogValidator.ts";
 import type { ControllerCommand, ControllerReply } from "../metadata/Controller.ts";
 import type { MetadataImage, TopicImage } from "../metadata/MetadataImage.ts";
@@ -27,6 +28,7 @@ export interface Ports {
   readonly metadata: { image(): MetadataImage };
   readonly controller: ControllerPort;
   readonly replicas: ReplicaManagerPort;
+  readonly groups: GroupCoordinatorPort;
   readonly delayedFetches: DelayedFetches;
   readonly fetchSessions: FetchSessions;
   readonly timers: Timers;
@@ -45,6 +47,18 @@ export interface ControllerPort {
   ask<C extends ControllerCommand>(command: C): Effect.Effect<ControllerReply<C>>;
   /** A producer id that no one has had or will have, from this broker's durable block. */
   nextProducerId(): Effect.Effect<ProducerIdAndEpoch>;
+}
+
+export interface GroupCoordinatorPort {
+  /** The partition of `__consumer_offsets` that keeps the group; undefined while the topic does not exist. */
+  partitionOf(groupId: string): number | undefined;
+  /**
+   * Asks the group's coordinator: a synchronous tell. A number instead of a reply is an error code: 16 when the group is
+   * not coordinated here, 14 while its log is read, 15 or -1 when a write failed.
+   */
+  ask<C extends GroupCommand>(groupId: string, command: C): Effect.Effect<GroupReply<C["type"]> | number>;
+  /** Asks every coordinator of this broker. */
+  askAll<C extends GroupCommand>(command: C): Effect.Effect<ReadonlyArray<GroupReply<C["type"]> | number>>;
 }
 
 export interface ProducerIdAndEpoch {

@@ -33,6 +33,7 @@ export interface HandlingOptions {
   readonly views?: ReadonlyMap<string, PartitionView | number>;
   readonly handlers?: ReadonlyArray<Handler>;
   readonly deleteRecords?: (topicId: Uuid, partition: number, before: number) => DeleteRecordsReply;
+  readonly groups?: Ports["groups"];
   readonly describeLogDirs?: ReplicaManagerPort["describeLogDirs"];
 }
 
@@ -75,6 +76,11 @@ export class Handling {
           settle(reply ?? { error: Errors.UNKNOWN_TOPIC_OR_PARTITION, lowWatermark: -1 });
         },
         describeLogDirs: (topics) => options.describeLogDirs?.(topics) ?? [],
+      },
+      groups: options.groups ?? {
+        partitionOf: () => undefined,
+        ask: () => Effect.succeed(Errors.NOT_COORDINATOR),
+        askAll: () => Effect.succeed([]),
       },
       delayedFetches: new DelayedFetches(new BunTaskList()),
       fetchSessions: new FetchSessions(
