@@ -31,6 +31,8 @@ export interface Plan {
   readonly seed: number;
   readonly settings?: Readonly<Record<string, string>>;
   readonly workload?: WorkloadOptions;
+  /** Bytes that the disk saves or loses as one, below the default: what a file of many pages shows, in a small one. */
+  readonly pageBytes?: number;
   /** Faults of the disk while the workload runs. */
   readonly faults?: (operation: DiskOperation) => DiskFault | undefined;
 }
@@ -53,8 +55,8 @@ export interface Survived {
 }
 
 /** A disk with the data directory as an operator made it, long ago. */
-const emptyDataDirectory = (world: Simulation): SimulatedDisk => {
-  const disk = world.makeDisk("disk");
+const emptyDataDirectory = (world: Simulation, { pageBytes = 512 }: Plan): SimulatedDisk => {
+  const disk = world.makeDisk("disk", { pageBytes });
   world.process("operator", { disk }).disk.makeDirectory(DATA);
   disk.settle();
   return disk;
@@ -65,7 +67,7 @@ export const imagesOf = (plan: Plan, cuts: ReadonlyArray<PowerCut>): Image[] => 
   const world = new Simulation({ seed: plan.seed, maxTimeMs: LONGEST_RUN_MS });
   const images: Image[] = [];
   world.run(async () => {
-    const disk = emptyDataDirectory(world);
+    const disk = emptyDataDirectory(world, plan);
     const history = emptyHistory();
     const take = (operation: DiskOperation): void => {
       for (const cut of cuts) {
@@ -117,7 +119,7 @@ export const survive = (
 ): Survived => {
   const world = new Simulation({ seed: plan.seed, maxTimeMs: LONGEST_RUN_MS });
   return world.run(async () => {
-    const disk = emptyDataDirectory(world);
+    const disk = emptyDataDirectory(world, plan);
     const history = emptyHistory();
     const supervisor = world.process("supervisor");
     const stopped = Promise.withResolvers<never>();
