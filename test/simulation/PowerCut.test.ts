@@ -111,9 +111,9 @@ describe("power cuts", () => {
 
 describe("failing disks", () => {
   const faults: ReadonlyArray<readonly [string, DiskFault, number]> = [
-    ["EIO", { error: "EIO" }, 1],
-    ["ENOSPC", { error: "ENOSPC" }, 3],
-    ["short", { short: 1 }, 3],
+    ["EIO", { error: "EIO" }, 2],
+    ["ENOSPC", { error: "ENOSPC" }, 5],
+    ["short", { short: 1 }, 5],
   ];
   for (const [name, fault, step] of faults) {
     test(
