@@ -489,8 +489,10 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
     const why = `flush of ${this.actor.name} failed: ${String(error)}`;
     this.failStaged(Errors.KAFKA_STORAGE_ERROR);
     if (this.highWatermark > this.flushedOffset) return this.offline(why);
-    this.parked.fail(Errors.KAFKA_STORAGE_ERROR);
-    return this.reopen(why, this.flushedOffset);
+    // The cut comes before the answers: whoever hears of the failure may end the process.
+    const settle = (): void => this.parked.fail(Errors.KAFKA_STORAGE_ERROR);
+    const reopening = this.reopen(why, this.flushedOffset);
+    return isPending(reopening) ? reopening.then(settle) : settle();
   }
 
   private reopen(why: string, keepBelow: Offset | undefined): MaybePending<void> {

@@ -10,7 +10,7 @@
  * reordered write) is cut there with what follows kept in a side file; anything else is `CorruptLog` and nothing is
  * touched. What was recovered counts as durable only after the ticket of `log.beginFlush()`.
  */
-import type { Disk, DiskFile } from "../platform/Disk.ts";
+import { type Disk, DiskError, type DiskFile } from "../platform/Disk.ts";
 import { allocateUninitialised } from "../platform/Memory.ts";
 import { isPending, type MaybePending, type Offset, type Position } from "../prelude/Types.ts";
 import {
@@ -91,6 +91,8 @@ class Loader {
   private readonly repairs: string[] = [];
   private readonly snapshots: Offset[] = [];
   private readonly bases: Offset[] = [];
+  /** Segments were removed: the first ticket also makes that durable. */
+  private namesChanged = false;
 
   constructor(
     private readonly disk: Disk,
@@ -140,7 +142,17 @@ class Loader {
     state.logStartOffset = Math.max(this.options.logStartOffset, segments[0]!.baseOffset);
     state.leaderEpochs.truncateFromStart(state.logStartOffset);
     const budget = this.options.budget ?? new TailBudget();
-    const log = new UnifiedLog(disk, directory, config, segments, state.logEndOffset, flushedOffset, budget, recovered);
+    const log = new UnifiedLog(
+      disk,
+      directory,
+      config,
+      segments,
+      state.logEndOffset,
+      flushedOffset,
+      budget,
+      recovered,
+      this.namesChanged,
+    );
     return { log, state, repairs };
   }
 
@@ -196,9 +208,7 @@ class Loader {
       );
     }
     segments.at(-1)!.writeIndexes(true);
-    for (const offset of this.snapshots) {
-      if (offset > state.logEndOffset) this.disk.remove(this.path(offset, ".snapshot"));
-    }
+    this.dropSnapshotsAbove(state.logEndOffset);
     return this.finish(segments, state, Math.min(recoveryPoint, state.logEndOffset), recovered);
   }
 
@@ -216,18 +226,30 @@ class Loader {
     if (endOffset === undefined && state.logEndOffset < recoveryPoint) {
       throw new CorruptLog(this.directory, -1, `no segment is there, but the log is durable up to ${recoveryPoint}`);
     }
+    this.dropSnapshotsAbove(state.logEndOffset);
     const segment = new LogSegment(this.disk, this.directory, state.logEndOffset);
     segment.begin();
     return this.finish([segment], state, state.logEndOffset, []);
   }
 
-  /** Removes segments that were asked to be cut; keeps them aside when a hole before them is the reason. */
+  /**
+   * Removes segments that were asked to be cut; keeps them aside when a hole before them is the reason. The last one
+   * goes first: whatever part of this a power cut undoes, what is left is a log from its beginning on.
+   */
   private dropFrom(index: number, keep: boolean): void {
     if (index < 0 || index >= this.bases.length) return;
-    for (const base of this.bases.splice(index)) {
+    this.namesChanged = true;
+    for (const base of this.bases.splice(index).reverse()) {
       for (const suffix of [".index", ".timeindex", ".txnindex"]) this.disk.remove(this.path(base, suffix));
       if (keep) this.disk.rename(this.path(base, ".log"), this.path(base, ".log.cut"));
       else this.disk.remove(this.path(base, ".log"));
+    }
+  }
+
+  /** They speak of batches that are cut: left behind, they would describe what grows in their place. */
+  private dropSnapshotsAbove(endOffset: Offset): void {
+    for (const offset of this.snapshots.splice(0).reverse()) {
+      if (offset > endOffset) this.disk.remove(this.path(offset, ".snapshot"));
     }
   }
 
@@ -290,6 +312,7 @@ class Loader {
     const { file } = segment;
     const size = file.size();
     let wanted = true;
+    let undurable: Position = -1;
     const scan = await scanBatches(file, 0, size, (bytes, at, _, position) => {
       const base = baseOffsetOf(bytes, at);
       const last = lastOffsetOf(bytes, at);
@@ -299,16 +322,36 @@ class Loader {
       }
       if (base < Math.max(state.logEndOffset, segment.baseOffset) || last < base) return false;
       if (last >= recoveryPoint && !checkCrc(bytes, at)) return false;
+      if (last >= recoveryPoint && undurable < 0) undurable = position;
       const info = readBatchInfo(bytes, at);
       const ended = evolve(state, info);
       segment.recovered(info, position);
       if (ended?.aborted) segment.appendAborted(ended);
       return true;
     });
+    if (scan.stop !== "end") {
+      if (wanted) await this.judge(segment, index, file, scan.position, size, state);
+      file.truncate(scan.position);
+    }
+    if (undurable >= 0) await this.rewrite(file, undurable, scan.position);
     if (scan.stop === "end") return "whole";
-    if (wanted) await this.judge(segment, index, file, scan.position, size, state);
-    file.truncate(scan.position);
     return wanted ? "damaged" : "cut";
+  }
+
+  /**
+   * Writes `[start, end)` of a file onto itself. A flush that failed before this process leaves bytes that read back but
+   * that the kernel holds for clean: only a new write makes the next flush mean them (Rebello et al., ATC 2020).
+   */
+  private async rewrite(file: DiskFile, start: Position, end: Position): Promise<void> {
+    const chunk = allocateUninitialised(Math.min(CHUNK, end - start));
+    for (let position = start; position < end; ) {
+      const there = await file.read(chunk.subarray(0, Math.min(chunk.length, end - position)), position);
+      if (there === 0) throw new DiskError("EIO", "read", file.path, `nothing at ${position}`);
+      for (let done = 0; done < there; ) {
+        done += await file.write([chunk.subarray(done, there)], position + done);
+      }
+      position += there;
+    }
   }
 
   /**

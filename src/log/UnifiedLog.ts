@@ -133,9 +133,10 @@ export class UnifiedLog {
     flushedOffset: Offset,
     budget: TailBudget,
     recovered: ReadonlyArray<LogSegment> = [],
+    namesChanged = false,
   ) {
     this.dirtySegments = new Set(recovered);
-    this.dirtyNames = recovered.length > 0;
+    this.dirtyNames = namesChanged || recovered.length > 0;
     for (const segment of recovered) for (const file of segment.openIndexFiles()) this.dirtyFiles.add(file);
     this.stagedEnd = endOffset;
     this.writtenEnd = endOffset;
