@@ -9,6 +9,8 @@
  */
 import * as Effect from "effect/Effect";
 import {
+  GROUP_VERSION_FEATURE,
+  LATEST_GROUP_VERSION,
   LATEST_METADATA_VERSION,
   METADATA_VERSION_FEATURE,
   type MetadataImage,
@@ -30,6 +32,7 @@ export interface SupportedFeature {
 
 export const SUPPORTED_FEATURES: ReadonlyArray<SupportedFeature> = [
   { name: METADATA_VERSION_FEATURE, minVersion: MIN_METADATA_VERSION, maxVersion: LATEST_METADATA_VERSION },
+  { name: GROUP_VERSION_FEATURE, minVersion: 0, maxVersion: LATEST_GROUP_VERSION },
 ];
 
 const SOFTWARE = /^[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?$/;

@@ -27,6 +27,8 @@ import { CreatePartitions } from "./37-CreatePartitions.ts";
 import { DeleteGroups } from "./42-DeleteGroups.ts";
 import { OffsetDelete } from "./47-OffsetDelete.ts";
 import { DescribeCluster } from "./60-DescribeCluster.ts";
+import { ConsumerGroupHeartbeat } from "./68-ConsumerGroupHeartbeat.ts";
+import { ConsumerGroupDescribe } from "./69-ConsumerGroupDescribe.ts";
 import { DescribeTopicPartitions } from "./75-DescribeTopicPartitions.ts";
 import { HandlerTable } from "./Router.ts";
 
@@ -57,5 +59,7 @@ export const makeHandlers = (): HandlerTable =>
     DeleteGroups,
     OffsetDelete,
     DescribeCluster,
+    ConsumerGroupHeartbeat,
+    ConsumerGroupDescribe,
     DescribeTopicPartitions,
   ]);

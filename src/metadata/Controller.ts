@@ -16,6 +16,8 @@ import type { RegisterBrokerRecord } from "../protocol/generated/RegisterBrokerR
 import type { ApiError } from "./ApiError.ts";
 import { apiError } from "./ApiError.ts";
 import {
+  GROUP_VERSION_FEATURE,
+  LATEST_GROUP_VERSION,
   LATEST_METADATA_VERSION,
   METADATA_VERSION_FEATURE,
   type MetadataImage,
@@ -145,6 +147,8 @@ const activate = (image: MetadataImage): Decision<undefined> => {
     // Kafka's readers want the metadata.version before anything else.
     const message = { name: METADATA_VERSION_FEATURE, featureLevel: LATEST_METADATA_VERSION };
     records.push({ type: "FeatureLevelRecord", message });
+    const groups = { name: GROUP_VERSION_FEATURE, featureLevel: LATEST_GROUP_VERSION };
+    records.push({ type: "FeatureLevelRecord", message: groups });
   }
   return { records, reply: undefined };
 };

@@ -24,6 +24,10 @@ export const METADATA_VERSION_FEATURE = "metadata.version";
 export const MIN_METADATA_VERSION = 7;
 export const LATEST_METADATA_VERSION = 30;
 
+/** KIP-848's feature: at level 1 groups may follow the consumer protocol. */
+export const GROUP_VERSION_FEATURE = "group.version";
+export const LATEST_GROUP_VERSION = 1;
+
 /** `leader` of a partition that has none. */
 export const NO_LEADER = -1;
 

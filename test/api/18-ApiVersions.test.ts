@@ -76,7 +76,10 @@ describe("ApiVersions", () => {
     expect(namesIn(3)).toEqual(["metadata.version"]);
     expect(namesIn(4)).toEqual(["metadata.version", "group.version"]);
     const before = await new Handling({ cluster }).call(18, ApiVersions, 4, software);
-    expect(before.finalizedFeatures).toEqual([{ name: "metadata.version", maxVersionLevel: 30, minVersionLevel: 30 }]);
+    expect(before.finalizedFeatures).toEqual([
+      { name: "metadata.version", maxVersionLevel: 30, minVersionLevel: 30 },
+      { name: "group.version", maxVersionLevel: 1, minVersionLevel: 1 },
+    ]);
     expect(before.finalizedFeaturesEpoch).toBeGreaterThanOrEqual(0);
     cluster.create({ name: "t" });
     const after = await new Handling({ cluster }).call(18, ApiVersions, 4, software);
@@ -85,6 +88,9 @@ describe("ApiVersions", () => {
 
   test("#9 only features that work are advertised", async () => {
     const response = await handling().call(18, ApiVersions, 4, software);
-    expect(response.supportedFeatures).toEqual([{ name: "metadata.version", minVersion: 7, maxVersion: 30 }]);
+    expect(response.supportedFeatures).toEqual([
+      { name: "metadata.version", minVersion: 7, maxVersion: 30 },
+      { name: "group.version", minVersion: 0, maxVersion: 1 },
+    ]);
   });
 });
