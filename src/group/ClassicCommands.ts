@@ -56,7 +56,7 @@ export const joinClassicGroup = (
   } else if (request.memberId === "") joinNew(change, command, ask, outcome);
   else joinExisting(change, request, command, ask, outcome);
   // A group begins with a record of its own, so that it is there after a restart.
-  if (existing === undefined && outcome.records.length === recordsBefore) change.write();
+  if (existing === undefined && outcome.records.length === recordsBefore) change.writeNew();
   change.finish();
 };
 

@@ -92,6 +92,13 @@ export class ClassicRebalance {
     this.outcome.records.push({ kind: "GroupMetadata", key: { group: groupId }, value: generationValue(this.next) });
   }
 
+  /** A group's first record: that it is there, and nothing else of it yet. */
+  writeNew(): void {
+    const { groupId, stateTimestamp: currentStateTimestamp } = this.next;
+    const value = { protocolType: "", generation: 0, protocol: null, leader: null, currentStateTimestamp, members: [] };
+    this.outcome.records.push({ kind: "GroupMetadata", key: { group: groupId }, value });
+  }
+
   /** An id is given out; whoever got it has the session timeout to come back with it. */
   addPending(memberId: string, sessionTimeoutMs: number): void {
     this.pendingJoin.add(memberId);

@@ -1,0 +1,202 @@
+/**
+ * One coordinator without an actor: commands are decided and folded in virtual time, and beside it a shadow journal is
+ * fed only with the bytes that would be written. `restart` throws everything away but those bytes. Replies come out by
+ * ask, each exactly once.
+ */
+import { BrokerConfig } from "../../src/config/BrokerConfig.ts";
+import { type AskId, type ClassicGroup, NO_ASK } from "../../src/group/ClassicGroup.ts";
+import { classicGroup } from "../../src/group/CoordinatorState.ts";
+import { decide, resume } from "../../src/group/Decide.ts";
+import type {
+  Decision,
+  GroupCommand,
+  GroupCommandType,
+  GroupReply,
+  VolatileGroup,
+} from "../../src/group/GroupCoordinator.ts";
+import { emptyJournal, evolve, type GroupJournal } from "../../src/group/GroupJournal.ts";
+import { decodeGroupRecord, type EncodedRecord, encodeGroupRecord } from "../../src/group/GroupRecords.ts";
+import type { MetadataImage } from "../../src/metadata/MetadataImage.ts";
+import { invariant } from "../../src/prelude/Invariant.ts";
+import { oneBroker } from "../metadata/Cluster.ts";
+
+interface Written extends EncodedRecord {
+  readonly offset: number;
+}
+
+interface Timer {
+  readonly key: string;
+  readonly deadline: number;
+  /** Among equal deadlines the first armed goes first. */
+  readonly order: number;
+  readonly command: GroupCommand;
+}
+
+/** A journal as plain data: what must be equal after a replay. */
+export const plainJournal = (journal: GroupJournal): unknown => ({
+  groups: [...journal.groups].sort(([a], [b]) => (a < b ? -1 : 1)),
+  offsets: [...journal.offsets.groupIds()]
+    .sort()
+    .map((group) => [
+      group,
+      [...journal.offsets.of(group)!]
+        .sort(([a], [b]) => (a < b ? -1 : 1))
+        .map(([topic, partitions]) => [topic, [...partitions].sort(([a], [b]) => a - b)]),
+    ]),
+});
+
+const WALL_AT_START = 1_700_000_000_000;
+
+export class CoordinatorWorld {
+  now = 0;
+  journal = emptyJournal();
+  volatile = new Map<string, VolatileGroup>();
+  /** Everything ever written, with its offset; compaction drops what a later record of the key replaces. */
+  log: Written[] = [];
+  readonly replies = new Map<AskId, unknown>();
+  readonly config: BrokerConfig;
+  image: MetadataImage = oneBroker().image;
+  /** Sees every classic group before and after each decision that changes it. */
+  onChange: (before: ClassicGroup, after: ClassicGroup) => void = () => {};
+  private shadow = emptyJournal();
+  private timers = new Map<string, Timer>();
+  private endOffset = 0;
+  private nextAsk = 0;
+  private armed = 0;
+  private nextUuid = 0;
+  private readonly waiting = new Set<AskId>();
+
+  constructor(settings: Readonly<Record<string, string>> = {}) {
+    this.config = BrokerConfig.of(settings);
+  }
+
+  /** A fresh one for what asks for one. */
+  uuid(): string {
+    this.nextUuid += 1;
+    return `uuid${this.nextUuid}`;
+  }
+
+  /** Asks; the reply may come later. */
+  ask(command: GroupCommand): AskId {
+    const ask = this.nextAsk;
+    this.nextAsk += 1;
+    this.waiting.add(ask);
+    this.apply(this.decided(command, ask));
+    return ask;
+  }
+
+  /** Asks what is answered at once. */
+  answer<Type extends GroupCommandType>(command: GroupCommand<Type>): GroupReply<Type> {
+    const ask = this.ask(command as unknown as GroupCommand);
+    invariant(this.replies.has(ask), `${command.type} is not answered at once`);
+    return this.replies.get(ask) as GroupReply<Type>;
+  }
+
+  /** The reply of an ask that has been answered. */
+  reply<Type extends GroupCommandType>(ask: AskId): GroupReply<Type> | undefined {
+    return this.replies.get(ask) as GroupReply<Type> | undefined;
+  }
+
+  get unanswered(): number {
+    return this.waiting.size;
+  }
+
+  isArmed(key: string): boolean {
+    return this.timers.has(key);
+  }
+
+  /** Lets time pass; deadlines come in their order. */
+  advance(ms: number): void {
+    const end = this.now + ms;
+    for (;;) {
+      const next = [...this.timers.values()]
+        .filter(({ deadline }) => deadline <= end)
+        .sort((a, b) => a.deadline - b.deadline || a.order - b.order)[0];
+      if (next === undefined) break;
+      this.timers.delete(next.key);
+      this.now = Math.max(this.now, next.deadline);
+      this.apply(this.decided(next.command, NO_ASK));
+    }
+    this.now = end;
+  }
+
+  /** A crash: askers get nothing, volatile state is gone, the journal comes back from the log. */
+  restart(): void {
+    this.journal = this.replayed();
+    this.shadow = this.replayed();
+    this.volatile = new Map();
+    this.timers = new Map();
+    this.waiting.clear();
+    this.apply(resume(this.state(), this.context(), NO_ASK));
+  }
+
+  /** Keeps the last record of each key, as the cleaner does; a tombstone may go too. */
+  compact(keepTombstones: boolean): void {
+    const last = new Map<string, Written>();
+    for (const record of this.log) {
+      const key = Buffer.from(record.key).toString("hex");
+      last.delete(key);
+      last.set(key, record);
+    }
+    this.log = [...last.values()].filter(({ value }) => keepTombstones || value !== null);
+  }
+
+  /** The fold of the log as it is now. */
+  replayed(): GroupJournal {
+    const journal = emptyJournal();
+    for (const { key, value, offset } of this.log) {
+      const event = decodeGroupRecord(key, value);
+      invariant(typeof event !== "string", "everything that was written can be read");
+      evolve(journal, event, offset);
+    }
+    return journal;
+  }
+
+  /** What the fold of the bytes alone has made of them so far. */
+  get shadowJournal(): GroupJournal {
+    return this.shadow;
+  }
+
+  private state(): { journal: GroupJournal; volatile: Map<string, VolatileGroup> } {
+    return { journal: this.journal, volatile: this.volatile };
+  }
+
+  private context(): { now: number; image: MetadataImage; config: BrokerConfig } {
+    return { now: WALL_AT_START + this.now, image: this.image, config: this.config };
+  }
+
+  private decided(command: GroupCommand, ask: AskId): Decision {
+    return decide(this.state(), command, ask, this.context());
+  }
+
+  private apply(decision: Decision): void {
+    const before = decision.volatile.map(({ groupId }) => classicGroup(this.state(), groupId));
+    for (const record of decision.records) {
+      const offset = this.endOffset;
+      this.endOffset += 1;
+      const encoded = encodeGroupRecord(record);
+      this.log.push({ ...encoded, offset });
+      evolve(this.journal, record, offset);
+      const read = decodeGroupRecord(encoded.key, encoded.value);
+      invariant(typeof read !== "string", "everything that is written can be read");
+      evolve(this.shadow, read, offset);
+    }
+    for (const { groupId, group } of decision.volatile) {
+      if (group === undefined) this.volatile.delete(groupId);
+      else this.volatile.set(groupId, group);
+    }
+    for (const [index, { groupId }] of decision.volatile.entries()) {
+      const [was, is] = [before[index], classicGroup(this.state(), groupId)];
+      if (was !== undefined && is !== undefined) this.onChange(was, is);
+    }
+    for (const { key, afterMs, command } of decision.timers) {
+      this.armed += 1;
+      if (afterMs === undefined || command === undefined) this.timers.delete(key);
+      else this.timers.set(key, { key, deadline: this.now + afterMs, order: this.armed, command });
+    }
+    for (const { ask, reply } of decision.answers) {
+      invariant(this.waiting.delete(ask), `ask ${ask} is answered twice`);
+      this.replies.set(ask, reply);
+    }
+  }
+}
