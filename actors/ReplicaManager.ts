@@ -21,12 +21,13 @@ import {
 import type { MetadataRecord } from "../src/metadata/MetadataRecords.ts";
 import type { PartitionRole } from "../src/partition/Partition.ts";
 import type { PartitionView } from "../src/partition/PartitionView.ts";
-import { isPending, type MaybePending, type Offset, type Uuid } from "../src/prelude/Types.ts";
+import { DiskError } from "../src/platform/Disk.ts";
+import { isPending, type MaybePending, type MonotonicMs, type Offset, type Uuid } from "../src/prelude/Types.ts";
 import { Errors } from "../src/protocol/Errors.ts";
 import type { Codecs } from "../src/record/Compression.ts";
 import type { ActorContext } from "./Actor.ts";
 import type { LogDirectory, OpenedLog } from "./LogDirectory.ts";
-import { type LoadedLog, Partition, type PartitionSettings } from "./Partition.ts";
+import { type LoadedLog, Partition, type PartitionMessage, type PartitionSettings } from "./Partition.ts";
 
 export interface ReplicaManagerEnvironment extends ActorContext {
   readonly nodeId: number;
@@ -39,13 +40,18 @@ export interface ReplicaManagerEnvironment extends ActorContext {
 /** `log.flush.policy=interval` without `log.flush.interval.ms`. */
 const DEFAULT_FLUSH_INTERVAL_MS = 1000;
 
+/** A partition that could not be opened because of the disk is tried again on a request after so long. */
+const REOPEN_AFTER_MS = 1000;
+
 /** A hosted partition before and after its log is opened. */
 interface Hosted {
   registration: PartitionRegistration;
   /** undefined until first used; the error why it cannot be opened; or the actor. */
-  opened: Partition | { readonly error: string } | undefined;
+  opened: Partition | { readonly error: string; readonly retryAt: MonotonicMs } | undefined;
   /** While an opening waits for the disk: who wants the actor meanwhile. */
   opening: Promise<Partition | undefined> | undefined;
+  /** What waits for the opening, in order. */
+  readonly waiting: Array<(partition: Partition | undefined) => void>;
 }
 
 interface HostedTopic {
@@ -73,26 +79,29 @@ export class ReplicaManager implements ReplicaManagerPort {
   }
 
   append(topicId: Uuid, index: number, command: AppendCommand): void {
-    const topic = this.topics.get(topicId);
-    const hosted = topic?.partitions[index];
-    if (topic === undefined || hosted === undefined) return refuse(command, Errors.UNKNOWN_TOPIC_OR_PARTITION);
-    const partition = this.partition(topic, index, hosted);
-    if (partition === undefined) return refuse(command, Errors.KAFKA_STORAGE_ERROR);
-    if (isPending(partition)) return refuse(command, Errors.NOT_LEADER_OR_FOLLOWER);
-    partition.actor.tell({ kind: "append", command });
+    const refused = (error: number): void => refuse(command, error);
+    this.tell(topicId, index, { kind: "append", command }, refused);
   }
 
   deleteRecords(topicId: Uuid, index: number, before: Offset, settle: (reply: DeleteRecordsReply) => void): void {
+    const refused = (error: number): void => settle({ error, lowWatermark: -1 });
+    const policy = this.topics.get(topicId)?.config.list("cleanup.policy") ?? [];
+    if (policy.includes("compact") && !policy.includes("delete")) return refused(Errors.POLICY_VIOLATION);
+    this.tell(topicId, index, { kind: "deleteRecords", before, settle }, refused);
+  }
+
+  /** Messages that come while the log is being opened wait for it, in their order. */
+  private tell(topicId: Uuid, index: number, message: PartitionMessage, refused: (error: number) => void): void {
     const topic = this.topics.get(topicId);
     const hosted = topic?.partitions[index];
-    const refused = (error: number): void => settle({ error, lowWatermark: -1 });
     if (topic === undefined || hosted === undefined) return refused(Errors.UNKNOWN_TOPIC_OR_PARTITION);
-    const policy = topic.config.list("cleanup.policy");
-    if (policy.includes("compact") && !policy.includes("delete")) return refused(Errors.POLICY_VIOLATION);
     const partition = this.partition(topic, index, hosted);
-    if (partition === undefined) return refused(Errors.KAFKA_STORAGE_ERROR);
-    if (isPending(partition)) return refused(Errors.NOT_LEADER_OR_FOLLOWER);
-    partition.actor.tell({ kind: "deleteRecords", before, settle });
+    const deliver = (opened: Partition | undefined): void => {
+      if (opened === undefined) refused(Errors.KAFKA_STORAGE_ERROR);
+      else opened.actor.tell(message);
+    };
+    if (isPending(partition)) hosted.waiting.push(deliver);
+    else deliver(partition);
   }
 
   describeLogDirs(wanted: ReadonlyMap<string, ReadonlySet<number>> | null): LogDirDescription[] {
@@ -184,7 +193,7 @@ export class ReplicaManager implements ReplicaManagerPort {
 
   private partition(topic: HostedTopic, index: number, hosted: Hosted): MaybePending<Partition | undefined> {
     if (hosted.opened instanceof Partition) return hosted.opened;
-    if (hosted.opened !== undefined) return undefined;
+    if (hosted.opened !== undefined && this.environment.clock.monotonic() < hosted.opened.retryAt) return undefined;
     if (hosted.opening !== undefined) return hosted.opening;
     return this.open(topic, index, hosted);
   }
@@ -192,16 +201,22 @@ export class ReplicaManager implements ReplicaManagerPort {
   private open(topic: HostedTopic, index: number, hosted: Hosted): MaybePending<Partition | undefined> {
     const { directory } = this.environment;
     const { name, id } = topic.topic;
-    const failed = (error: unknown): undefined => {
+    const finish = (outcome: Hosted["opened"]): void => {
       hosted.opening = undefined;
-      hosted.opened = { error: String(error) };
+      hosted.opened = outcome;
+      for (const deliver of hosted.waiting.splice(0)) deliver(outcome instanceof Partition ? outcome : undefined);
+    };
+    const failed = (error: unknown): undefined => {
+      // A full disk or too many files pass; damage does not, and looking again would read the whole log.
+      const passes = error instanceof DiskError;
+      const now = this.environment.clock.monotonic();
+      finish({ error: String(error), retryAt: passes ? now + REOPEN_AFTER_MS : Number.POSITIVE_INFINITY });
       this.environment.log("error", `${name}-${index} is offline: ${String(error)}`);
       return undefined;
     };
     const ready = (log: OpenedLog): Partition => {
-      hosted.opening = undefined;
       const partition = this.startPartition(topic, index, hosted, log);
-      hosted.opened = partition;
+      finish(partition);
       return partition;
     };
     try {
@@ -272,7 +287,7 @@ export class ReplicaManager implements ReplicaManagerPort {
       if (!registration.replicas.includes(this.environment.nodeId)) continue;
       const hosted = hostedTopic.partitions[index];
       if (hosted === undefined) {
-        hostedTopic.partitions[index] = { registration, opened: undefined, opening: undefined };
+        hostedTopic.partitions[index] = { registration, opened: undefined, opening: undefined, waiting: [] };
         continue;
       }
       hosted.registration = registration;
