@@ -83,6 +83,8 @@ export class Coordinator {
   readonly log: Stored[] = [];
   /** Decisions so far, each with what it wrote. */
   readonly records: GroupRecord[] = [];
+  /** Timers that have fired. */
+  fired = 0;
   private nextAsk = 0;
   private nextUuid = 0;
   private lastEpochs = { group: 0, assignment: 0 };
@@ -170,6 +172,7 @@ export class Coordinator {
       if (due === undefined) break;
       this.now = Math.max(this.now, due[1].at);
       this.timers.delete(due[0]);
+      this.fired += 1;
       const { now, config } = this;
       this.apply(decide(this, due[1].command, -1, { now, config, image: this.cluster.image }));
       this.check();
