@@ -3,6 +3,18 @@ import { describe, expect, test } from "bun:test";
 import { type Plan, survive, verdict } from "./support/PowerCuts.ts";
 
 describe("what power cuts found", () => {
+  test("batches pipelined to a partition whose log is still opening wait, and keep their order", () => {
+    const found: string[] = [];
+    for (let seed = 100; seed < 130; seed++)
+      found.push(
+        ...verdict(
+          survive({ seed }, () => {}),
+          `seed ${seed}`,
+        ),
+      );
+    expect(found).toEqual([]);
+  }, 60_000);
+
   test("a cut over several segments after a failed flush, and power lost in the middle of it, leave no hole at the front", () => {
     const found: string[] = [];
     for (const which of [3, 5]) {
