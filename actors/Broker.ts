@@ -14,6 +14,7 @@ import type { Ports } from "../src/api/Ports.ts";
 import type { BrokerConfig } from "../src/config/BrokerConfig.ts";
 import { type BrokerListener, resolveListeners } from "../src/config/Listeners.ts";
 import { controllerRules } from "../src/metadata/ControllerRules.ts";
+import { EffectiveConfig } from "../src/metadata/EffectiveConfig.ts";
 import type { Clock } from "../src/platform/Clock.ts";
 import type { Disk } from "../src/platform/Disk.ts";
 import { type Endpoint, type Network, NetworkError, type SocketHandlers } from "../src/platform/Network.ts";
@@ -95,10 +96,13 @@ export const startBroker = (platform: Platform, options: BrokerOptions): Effect.
     const metadata = yield* Effect.promise(() =>
       openMetadataLog(context, { disk, codecs, directory, nodeId, snapshotBytes }),
     );
-    const replicas = new ReplicaManager({
+    // What was set at run time counts wherever a setting is read while the broker runs.
+    const effective = new EffectiveConfig(config, nodeId);
+    const current = (): BrokerConfig => effective.of(controller.image());
+    const replicas: ReplicaManager = new ReplicaManager({
       ...context,
       nodeId,
-      config: () => config,
+      config: current,
       codecs,
       directory,
       delayedFetches,
@@ -106,7 +110,7 @@ export const startBroker = (platform: Platform, options: BrokerOptions): Effect.
     const controller: Controller = new Controller(metadata.image, {
       ...context,
       metadataLog: metadata.log,
-      rules: () => controllerRules(config),
+      rules: () => controllerRules(current()),
       published: (image, records) => {
         replicas.apply(image, records);
         groups.published(image, records);
@@ -130,7 +134,9 @@ export const startBroker = (platform: Platform, options: BrokerOptions): Effect.
     const ports: Ports = {
       nodeId,
       clusterId: directory.clusterId,
-      config,
+      get config() {
+        return current();
+      },
       clock,
       random,
       codecs,
@@ -152,8 +158,12 @@ export const startBroker = (platform: Platform, options: BrokerOptions): Effect.
     const queued = config.number("queued.max.request.bytes");
     const credit = new ByteCredit(queued > 0 ? queued : DEFAULT_REQUEST_BYTES);
     const limits = {
-      maxConnections: config.number("max.connections"),
-      maxConnectionsPerIp: config.number("max.connections.per.ip"),
+      get maxConnections() {
+        return current().number("max.connections");
+      },
+      get maxConnectionsPerIp() {
+        return current().number("max.connections.per.ip");
+      },
     };
     const listeners: Array<{ name: string; endpoint: Endpoint; listener: KafkaListener }> = [];
     for (const { name, bind } of bindings) {
@@ -191,7 +201,7 @@ export const startBroker = (platform: Platform, options: BrokerOptions): Effect.
     const partitions = (): Partition[] => [...replicas.opened(), metadata.partition];
     const maintenance = new LogMaintenance({
       clock,
-      config: () => config,
+      config: current,
       directory,
       partitions,
       maintained: () => replicas.maintained(),

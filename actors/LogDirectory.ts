@@ -164,7 +164,7 @@ export class LogDirectory {
   }
 
   /** Takes a removed partition's folder out of the way: renamed now, so that its name is free, gone later. */
-  markDeleted({ topic, partition }: LogIdentity): void {
+  markDeleted({ topic, partition }: LogIdentity, delayMs: number): void {
     // A topic of the same name begins anew.
     this.recoveryPoints.delete(partitionDirectory({ topic, partition }));
     this.logStartOffsets.delete(partitionDirectory({ topic, partition }));
@@ -173,8 +173,7 @@ export class LogDirectory {
     const unique = this.services.random.uuid().replaceAll("-", "_");
     const doomed = `${this.path}/${topic.slice(0, 200)}-${partition}.${unique}${DELETE_SUFFIX}`;
     this.disk.rename(folder, doomed);
-    const delay = this.services.config.number("log.segment.delete.delay.ms");
-    this.context.clock.after(delay, () => this.disk.removeDirectory(doomed));
+    this.context.clock.after(delayMs, () => this.disk.removeDirectory(doomed));
   }
 
   /** Removes what earlier deletions left; folders the metadata does not know are renamed and kept (S1). */

@@ -138,7 +138,17 @@ export class ReplicaManager implements ReplicaManagerPort {
 
   /** Follows one published change of the image. */
   apply(image: MetadataImage, records: ReadonlyArray<MetadataRecord>): void {
-    for (const id of touchedTopics(records)) {
+    const touched = touchedTopics(records);
+    for (const record of records) {
+      if (record.type !== "ConfigRecord") continue;
+      const { resourceType, resourceName } = record.message;
+      // A broker's setting may be every topic's default.
+      if (resourceType === ConfigResourceType.BROKER) for (const id of this.topics.keys()) touched.add(id);
+      if (resourceType !== ConfigResourceType.TOPIC) continue;
+      const topic = image.topicsByName.get(resourceName);
+      if (topic !== undefined) touched.add(topic.id);
+    }
+    for (const id of touched) {
       const topic = image.topicsById.get(id);
       if (topic === undefined) this.removeTopic(id);
       else this.applyTopic(image, topic);
@@ -321,7 +331,9 @@ export class ReplicaManager implements ReplicaManagerPort {
     const { directory, delayedFetches } = this.environment;
     for (const [index, hosted] of topic.partitions.entries()) {
       if (hosted === undefined) continue;
-      const remove = (): void => directory.markDeleted({ topic: topic.topic.name, topicId: id, partition: index });
+      const delayMs = this.environment.config().number("log.segment.delete.delay.ms");
+      const remove = (): void =>
+        directory.markDeleted({ topic: topic.topic.name, topicId: id, partition: index }, delayMs);
       const { opened } = hosted;
       if (opened instanceof Partition) {
         const closed = (): void => {

@@ -22,13 +22,16 @@ import { DeleteRecords } from "./21-DeleteRecords.ts";
 import { InitProducerId } from "./22-InitProducerId.ts";
 import { OffsetForLeaderEpoch } from "./23-OffsetForLeaderEpoch.ts";
 import { DescribeConfigs } from "./32-DescribeConfigs.ts";
+import { AlterConfigs } from "./33-AlterConfigs.ts";
 import { DescribeLogDirs } from "./35-DescribeLogDirs.ts";
 import { CreatePartitions } from "./37-CreatePartitions.ts";
 import { DeleteGroups } from "./42-DeleteGroups.ts";
+import { IncrementalAlterConfigs } from "./44-IncrementalAlterConfigs.ts";
 import { OffsetDelete } from "./47-OffsetDelete.ts";
 import { DescribeCluster } from "./60-DescribeCluster.ts";
 import { ConsumerGroupHeartbeat } from "./68-ConsumerGroupHeartbeat.ts";
 import { ConsumerGroupDescribe } from "./69-ConsumerGroupDescribe.ts";
+import { ListConfigResources } from "./74-ListConfigResources.ts";
 import { DescribeTopicPartitions } from "./75-DescribeTopicPartitions.ts";
 import { HandlerTable } from "./Router.ts";
 
@@ -54,12 +57,15 @@ export const makeHandlers = (): HandlerTable =>
     InitProducerId,
     OffsetForLeaderEpoch,
     DescribeConfigs,
+    AlterConfigs,
     DescribeLogDirs,
     CreatePartitions,
     DeleteGroups,
+    IncrementalAlterConfigs,
     OffsetDelete,
     DescribeCluster,
     ConsumerGroupHeartbeat,
     ConsumerGroupDescribe,
+    ListConfigResources,
     DescribeTopicPartitions,
   ]);

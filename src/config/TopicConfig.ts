@@ -5,7 +5,7 @@
  */
 import { Defect, invariant } from "../prelude/Invariant.ts";
 import { type BrokerConfig, ConfigSource, type ConfigSynonym } from "./BrokerConfig.ts";
-import { type ConfigKey, type ConfigType, type ConfigValue, parseConfigValue } from "./ConfigKey.ts";
+import { type ConfigKey, type ConfigType, type ConfigValue, parseConfigValue, printConfigValue } from "./ConfigKey.ts";
 import { topicConfigKeys } from "./TopicConfigKeys.ts";
 
 type Keys = typeof topicConfigKeys;
@@ -142,9 +142,9 @@ export class TopicConfig {
     const definition = definitions.get(name);
     const fromBroker = definition?.synonym === undefined ? [] : this.broker.synonyms(definition.synonym);
     const own = this.overrides.get(name);
-    return own === undefined
-      ? fromBroker
-      : [{ name, value: own, source: ConfigSource.DYNAMIC_TOPIC_CONFIG }, ...fromBroker];
+    if (own === undefined) return fromBroker;
+    const value = definition === undefined ? own : printConfigValue(name, definition, own);
+    return [{ name, value, source: ConfigSource.DYNAMIC_TOPIC_CONFIG }, ...fromBroker];
   }
 
   #value(name: TopicKey): ConfigValue | undefined {

@@ -16,6 +16,14 @@ import type { RegisterBrokerRecord } from "../protocol/generated/RegisterBrokerR
 import type { ApiError } from "./ApiError.ts";
 import { apiError } from "./ApiError.ts";
 import {
+  type AlterConfigs,
+  type AlterConfigsReply,
+  alterConfigs,
+  type IncrementalAlterConfigs,
+  incrementalAlterConfigs,
+  minInSyncReplicasDefault,
+} from "./ConfigControl.ts";
+import {
   GROUP_VERSION_FEATURE,
   LATEST_GROUP_VERSION,
   LATEST_METADATA_VERSION,
@@ -113,6 +121,8 @@ interface Replies {
   DeleteTopics: DeleteTopicsResponse["responses"];
   CreatePartitions: CreatePartitionsResponse["results"];
   AllocateProducerIds: AllocateProducerIdsReply;
+  AlterConfigs: AlterConfigsReply;
+  IncrementalAlterConfigs: AlterConfigsReply;
 }
 
 export type ControllerCommand =
@@ -122,11 +132,16 @@ export type ControllerCommand =
   | CreateTopics
   | DeleteTopics
   | CreatePartitions
-  | AllocateProducerIds;
+  | AllocateProducerIds
+  | AlterConfigs
+  | IncrementalAlterConfigs;
 
 export type ControllerReply<C extends ControllerCommand> = Replies[C["type"]];
 
-export type ControllerRules = TopicRules;
+export interface ControllerRules extends TopicRules {
+  /** What a new cluster gets as its default of `min.insync.replicas`. */
+  readonly minInSyncReplicas: number;
+}
 
 export interface Decision<Reply> {
   /** One atomic append; empty when nothing changes. */
@@ -138,7 +153,7 @@ export interface Decision<Reply> {
 /** Kafka's `ProducerIdsBlock.PRODUCER_ID_BLOCK_SIZE`. */
 export const PRODUCER_ID_BLOCK_SIZE = 1000;
 
-const activate = (image: MetadataImage): Decision<undefined> => {
+const activate = (image: MetadataImage, rules: ControllerRules): Decision<undefined> => {
   const records: MetadataRecord[] = [];
   if (image.transaction !== undefined) {
     records.push({ type: "AbortTransactionRecord", message: { reason: "Controller failover" } });
@@ -148,7 +163,7 @@ const activate = (image: MetadataImage): Decision<undefined> => {
     const message = { name: METADATA_VERSION_FEATURE, featureLevel: LATEST_METADATA_VERSION };
     records.push({ type: "FeatureLevelRecord", message });
     const groups = { name: GROUP_VERSION_FEATURE, featureLevel: LATEST_GROUP_VERSION };
-    records.push({ type: "FeatureLevelRecord", message: groups });
+    records.push({ type: "FeatureLevelRecord", message: groups }, minInSyncReplicasDefault(rules.minInSyncReplicas));
   }
   return { records, reply: undefined };
 };
@@ -255,7 +270,7 @@ const decideAny = (
 ): Decision<Replies[keyof Replies]> => {
   switch (command.type) {
     case "Activate":
-      return activate(image);
+      return activate(image, rules);
     case "RegisterBroker":
       return registerBroker(image, command);
     case "ChangeBroker":
@@ -268,6 +283,10 @@ const decideAny = (
       return createPartitions(image, command);
     case "AllocateProducerIds":
       return allocateProducerIds(image, command);
+    case "AlterConfigs":
+      return alterConfigs(image, command, rules);
+    case "IncrementalAlterConfigs":
+      return incrementalAlterConfigs(image, command, rules);
   }
 };
 

@@ -8,6 +8,7 @@ import type { CreatedTopicConfig } from "./TopicControl.ts";
 export const controllerRules = (config: BrokerConfig): ControllerRules => ({
   defaultNumPartitions: config.number("num.partitions"),
   defaultReplicationFactor: config.number("default.replication.factor"),
+  minInSyncReplicas: config.number("min.insync.replicas"),
   invalidTopicConfig: (overrides) => validateTopicConfigs(config, overrides) ?? null,
   describeTopicConfig: (overrides) => {
     const rows: CreatedTopicConfig[] = describeTopicConfigs(TopicConfig.of(config, overrides)).map((row) => ({

@@ -210,3 +210,48 @@ test("DescribeLogDirs: bytes of each partition, used or not, and of the file sys
     ]);
   });
 });
+
+describe("a configuration changed at run time", () => {
+  // `expect(…).rejects` waits by running the real event loop, which a simulation does not have.
+  const refusal = (appending: Promise<number>): Promise<string> =>
+    appending.then(
+      () => "none",
+      (error: unknown) => (error instanceof Error ? error.message : String(error)),
+    );
+
+  const set = async ({ client }: World, resourceType: number, resourceName: string, name: string, value: string) => {
+    const answer = await client.request("any", ApiKey.IncrementalAlterConfigs, {
+      resources: [{ resourceType, resourceName, configs: [{ name, configOperation: 0, value }] }],
+      validateOnly: false,
+    });
+    expect(answer.responses[0]).toMatchObject({ errorCode: Errors.NONE, errorMessage: null });
+  };
+
+  test("a topic's: retention, segment size and largest message follow, and stay after kill -9", () => {
+    simulated(async (first) => {
+      await first.client.createTopic("t");
+      await append(first, 6);
+      expect(segmentsOf(first.files())).toEqual([0]);
+      await set(first, 2, "t", "internal.segment.bytes", "1300");
+      const end = await append(first, 6);
+      expect(segmentsOf(first.files()).length).toBe(4);
+      await set(first, 2, "t", "retention.bytes", "1000");
+      await first.client.sleep(6 * MINUTE);
+      expect(await offsets(first)).toEqual([10, end]);
+      const second = await first.restart();
+      await set(second, 2, "t", "max.message.bytes", "300");
+      expect(await refusal(append(second, 1))).toBe("MESSAGE_TOO_LARGE");
+    });
+  });
+
+  test("the broker's and the cluster's: the default of every topic follows; the broker's own wins", () => {
+    simulated(async (one) => {
+      await one.client.createTopic("t");
+      await append(one, 1);
+      await set(one, 4, "", "message.max.bytes", "300");
+      expect(await refusal(append(one, 1))).toBe("MESSAGE_TOO_LARGE");
+      await set(one, 4, "1", "message.max.bytes", "3000");
+      await append(one, 1);
+    });
+  });
+});

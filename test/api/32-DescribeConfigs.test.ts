@@ -90,6 +90,7 @@ describe("DescribeConfigs (#57)", () => {
     expect(row("num.partitions")).toMatchObject({ value: "1", configSource: 5, readOnly: true });
     const defaults = await describeOne(handling, ask(BROKER, ""));
     expect(defaults?.configs.map(({ name, value, configSource }) => [name, value, configSource])).toEqual([
+      ["min.insync.replicas", "1", 3],
       ["message.max.bytes", "5", 3],
     ]);
     // A topic without its own value takes the broker's dynamic one.

@@ -16,6 +16,7 @@ export const DIRECTORY: Uuid = "ZGlyZWN0b3J5AAAAAAAAAQ";
 export const rules: ControllerRules = {
   defaultNumPartitions: 1,
   defaultReplicationFactor: 1,
+  minInSyncReplicas: 1,
   invalidTopicConfig: (overrides) => {
     for (const name of overrides.keys()) if (!name.includes(".")) return `Unknown topic config name: ${name}`;
     return null;

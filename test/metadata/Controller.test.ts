@@ -4,12 +4,17 @@ import { aliveBrokers, metadataVersion } from "../../src/metadata/MetadataImage.
 import { CLUSTER_ID, Cluster, oneBroker, topicId } from "./Cluster.ts";
 
 describe("Activate", () => {
-  test("an empty log begins with metadata.version, and only once", () => {
+  test("an empty log begins with metadata.version and the cluster's min.insync.replicas (#57), and only once", () => {
     const cluster = new Cluster();
     cluster.ask({ type: "Activate" });
     cluster.ask({ type: "Activate" });
     expect(cluster.records).toEqual([
       { type: "FeatureLevelRecord", message: { name: "metadata.version", featureLevel: 30 } },
+      { type: "FeatureLevelRecord", message: { name: "group.version", featureLevel: 1 } },
+      {
+        type: "ConfigRecord",
+        message: { resourceType: 4, resourceName: "", name: "min.insync.replicas", value: "1" },
+      },
     ]);
     expect(metadataVersion(cluster.image)).toBe(30);
   });
@@ -30,9 +35,9 @@ describe("RegisterBroker", () => {
   test("the broker epoch is the offset of the registration, so it never repeats", () => {
     const cluster = new Cluster();
     cluster.ask({ type: "Activate" });
-    expect(cluster.register(1)).toBe(1);
-    expect(cluster.register(1)).toBe(2);
-    expect(cluster.image.brokers.get(1)?.brokerEpoch).toBe(2);
+    expect(cluster.register(1)).toBe(3);
+    expect(cluster.register(1)).toBe(4);
+    expect(cluster.image.brokers.get(1)?.brokerEpoch).toBe(4);
   });
 
   test("a fenced broker is not shown; unfencing shows it", () => {
@@ -108,7 +113,7 @@ describe("RegisterBroker", () => {
 });
 
 describe("AllocateProducerIds", () => {
-  const allocate = (cluster: Cluster, brokerEpoch = 1) =>
+  const allocate = (cluster: Cluster, brokerEpoch = 3) =>
     cluster.ask({ type: "AllocateProducerIds", brokerId: 1, brokerEpoch });
 
   test("blocks of 1000, none handed out twice", () => {
@@ -123,7 +128,7 @@ describe("AllocateProducerIds", () => {
   test("a previous incarnation of the broker gets none", () => {
     const cluster = oneBroker();
     expect(allocate(cluster, 0)).toEqual({
-      error: { code: 77, message: "Expected broker epoch 1, but got broker epoch 0" },
+      error: { code: 77, message: "Expected broker epoch 3, but got broker epoch 0" },
       producerIdStart: -1,
       producerIdLen: 0,
     });
