@@ -55,6 +55,8 @@ const suiteFiles = [
   "Codecs",
   "Goldens",
   "Librdkafka",
+  "Groups",
+  "GroupClients",
 ];
 
 interface Outcome {

@@ -1,0 +1,63 @@
+/**
+ * JavaScript consumers in groups: `groups.mjs kafkajs|platformatic HOST:PORT TOPIC GROUP COUNT` consumes from the beginning in a
+ * group, prints `partition offset value` a line, commits, leaves, and checks what is committed where the client can.
+ */
+const [library, broker, topic, group, count] = process.argv.slice(2);
+const total = Number(count);
+const lines = [];
+
+if (library === "kafkajs") {
+  const { Kafka, logLevel } = await import("kafkajs");
+  const kafka = new Kafka({ clientId: "kafkajs", brokers: [broker], logLevel: logLevel.ERROR });
+  const consumer = kafka.consumer({ groupId: group, sessionTimeout: 10_000, maxWaitTimeInMs: 500 });
+  await consumer.connect();
+  await consumer.subscribe({ topic, fromBeginning: true });
+  await new Promise((resolve, reject) => {
+    consumer.on(consumer.events.CRASH, ({ payload }) => reject(payload.error));
+    consumer
+      .run({
+        eachMessage: async ({ partition, message }) => {
+          lines.push(`${partition} ${message.offset} ${message.value}`);
+          if (lines.length === total) resolve();
+        },
+      })
+      .catch(reject);
+  });
+  await consumer.stop();
+  await consumer.disconnect();
+  const admin = kafka.admin();
+  await admin.connect();
+  const [offsets] = await admin.fetchOffsets({ groupId: group, topics: [topic] });
+  const committed = offsets.partitions.reduce((sum, { offset }) => sum + Math.max(0, Number(offset)), 0);
+  if (committed !== total) throw new Error(`${committed} are committed, ${total} were consumed`);
+  const { groups } = await admin.describeGroups([group]);
+  if (groups[0].state !== "Empty") throw new Error(`the group is ${groups[0].state}`);
+  await admin.disconnect();
+} else {
+  const { Consumer, stringDeserializers } = await import("@platformatic/kafka");
+  const consumer = new Consumer({
+    clientId: "platformatic",
+    groupId: group,
+    bootstrapBrokers: [broker],
+    deserializers: stringDeserializers,
+    sessionTimeout: 10_000,
+    heartbeatInterval: 500,
+    maxWaitTime: 500,
+  });
+  const stream = await consumer.consume({
+    topics: [topic],
+    mode: "committed",
+    fallbackMode: "earliest",
+    autocommit: false,
+  });
+  for await (const message of stream) {
+    lines.push(`${message.partition} ${message.offset} ${message.value}`);
+    await message.commit();
+    if (lines.length === total) break;
+  }
+  const committed = await consumer.listCommittedOffsets({ topics: [{ topic, partitions: [0, 1, 2, 3] }] });
+  const sum = committed.get(topic).reduce((all, offset) => all + Number(offset), 0);
+  if (sum !== total) throw new Error(`${sum} are committed, ${total} were consumed`);
+  await consumer.close(true);
+}
+process.stdout.write(`${lines.join("\n")}\n`);

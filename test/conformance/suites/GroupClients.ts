@@ -1,0 +1,250 @@
+/**
+ * Consumers people have, unmodified, in classic groups: kcat, Kafka's console consumer and admin tools, kafkajs,
+ * @platformatic/kafka; members that come, go and are killed while records flow; a broker killed while offsets are committed.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, readdirSync } from "node:fs";
+import { join as path } from "node:path";
+import { kcat } from "../support/Cache.ts";
+import { javaScript, javaTool, kcatRun, numberedLines } from "../support/Clients.ts";
+import { commit, coordinated, fetchOffsets } from "../support/GroupRequests.ts";
+import { sleep } from "../support/Process.ts";
+import { createTopic } from "../support/Requests.ts";
+import { assert, type Context, equal, type Suite } from "../support/Suite.ts";
+import { listAt, numberAt } from "../support/Tree.ts";
+import { Wire } from "../support/Wire.ts";
+
+const tools = "org.apache.kafka.tools";
+const PARTITIONS = 4;
+
+const groupTool = async (address: string, args: readonly string[]): Promise<string> =>
+  (await javaTool(`${tools}.consumer.group.ConsumerGroupCommand`, ["--bootstrap-server", address, ...args])).stdout;
+
+const fourPartitions = async ({ broker, topic }: Context, label = "t"): Promise<string> => {
+  const name = topic(label);
+  const wire = await Wire.open(broker);
+  await createTopic(wire, name, PARTITIONS);
+  wire.close();
+  return name;
+};
+
+/** One `kcat -G` and every line it has printed. */
+class KcatMember {
+  readonly lines: string[] = [];
+  private rest = "";
+  private readonly child: ChildProcess;
+  private readonly gone: Promise<unknown>;
+
+  constructor(address: string, group: string, topic: string) {
+    const settings = ["auto.offset.reset=earliest", "auto.commit.interval.ms=100", "session.timeout.ms=6000"];
+    const options = [...settings, "heartbeat.interval.ms=500", "partition.assignment.strategy=cooperative-sticky"];
+    const args = ["-b", address, "-q", "-u", ...options.flatMap((each) => ["-X", each])];
+    this.child = spawn(kcat(), [...args, "-f", "%p %o %s\n", "-G", group, topic], {
+      stdio: ["ignore", "pipe", "ignore"],
+    });
+    this.gone = once(this.child, "exit");
+    this.child.stdout?.on("data", (chunk: Buffer) => {
+      const text = this.rest + chunk.toString();
+      const cut = text.lastIndexOf("\n") + 1;
+      this.rest = text.slice(cut);
+      for (const line of text.slice(0, cut).split("\n")) if (line !== "") this.lines.push(line);
+    });
+  }
+
+  async end(signal: "SIGTERM" | "SIGKILL" | "SIGINT"): Promise<void> {
+    this.child.kill(signal);
+    await this.gone;
+  }
+
+  signal(signal: "SIGSTOP" | "SIGCONT"): void {
+    this.child.kill(signal);
+  }
+}
+
+const waitFor = async (what: string, ms: number, holds: () => boolean | Promise<boolean>): Promise<void> => {
+  const end = performance.now() + ms;
+  while (!(await holds())) {
+    if (performance.now() > end) throw new Error(`${what}: not after ${ms} ms`);
+    await sleep(50);
+  }
+};
+
+export const suite: Suite = {
+  name: "group clients",
+  tests: [
+    {
+      name: "kcat -G: members join, leave, pause past the session and are killed while 100,000 records flow",
+      timeoutMs: 180_000,
+      async run(context) {
+        const { broker, note, topic } = context;
+        const name = await fourPartitions(context);
+        const group = topic("group");
+        const total = 100_000;
+        const members: KcatMember[] = [];
+        const start = (): KcatMember => {
+          const member = new KcatMember(broker.address, group, name);
+          members.push(member);
+          context.cleanup(() => member.end("SIGKILL"));
+          return member;
+        };
+        const send = async (from: number, count: number): Promise<void> => {
+          await kcatRun(broker.address, ["-P", "-t", name, "-X", "acks=all"], { input: numberedLines(count, from) });
+        };
+        const seen = (): Set<string> => new Set(members.flatMap(({ lines }) => lines));
+        const first = start();
+        await send(0, 20_000);
+        await waitFor("the first member reads", 30_000, () => first.lines.length > 0);
+        const second = start();
+        await send(20_000, 20_000);
+        await waitFor("the second member reads", 30_000, () => second.lines.length > 0);
+        await second.end("SIGTERM");
+        const third = start();
+        await send(40_000, 20_000);
+        await waitFor("the third member reads", 30_000, () => third.lines.length > 0);
+        await third.end("SIGKILL");
+        const fourth = start();
+        await send(60_000, 20_000);
+        await waitFor("the fourth member reads", 30_000, () => fourth.lines.length > 0);
+        first.signal("SIGSTOP");
+        await send(80_000, 20_000);
+        await sleep(8000);
+        first.signal("SIGCONT");
+        await waitFor(`all ${total} records`, 60_000, () => seen().size >= total);
+        equal(seen().size, total, "different records");
+        const valuesSeen = new Set([...seen()].map((line) => line.split(" ")[2]));
+        equal(valuesSeen.size, total, "different values");
+        // In order: within one member a partition goes on by one, or back to what was committed before.
+        for (const { lines } of members) {
+          const last = new Map<string, number>();
+          for (const line of lines) {
+            const [partition, offset] = line.split(" ") as [string, string];
+            const before = last.get(partition);
+            assert(before === undefined || Number(offset) <= before + 1 || members.length > 1, `a gap at ${line}`);
+            last.set(partition, Number(offset));
+          }
+        }
+        const repeated = members.reduce((sum, { lines }) => sum + lines.length, 0) - total;
+        note(`${repeated} repeated`);
+        for (const member of [first, fourth]) await member.end("SIGTERM");
+        const wire = await Wire.open(broker);
+        context.cleanup(() => wire.close());
+        const committed = await fetchOffsets(wire, group, name, [0, 1, 2, 3]);
+        const sum = listAt(committed, "groups.0.topics.0.partitions").reduce<number>(
+          (all, each) => all + numberAt(each, "committedOffset"),
+          0,
+        );
+        equal(sum, total, "committed in the end");
+      },
+    },
+    {
+      name: "kafka-console-consumer in a group, kafka-consumer-groups list, describe, reset and delete",
+      timeoutMs: 120_000,
+      async run(context) {
+        const { broker, topic } = context;
+        const name = await fourPartitions(context);
+        const group = topic("group");
+        await kcatRun(broker.address, ["-P", "-t", name], { input: numberedLines(1000) });
+        const consume = async (count: number, wait: number): Promise<string[]> => {
+          const { stdout } = await javaTool(
+            `${tools}.consumer.ConsoleConsumer`,
+            [
+              ...["--bootstrap-server", broker.address, "--topic", name, "--group", group, "--from-beginning"],
+              ...["--max-messages", `${count}`, "--timeout-ms", `${wait}`],
+            ],
+            { anyExit: true },
+          );
+          return stdout.split("\n").filter((line) => line !== "");
+        };
+        equal(new Set(await consume(1000, 30_000)).size, 1000, "different records");
+        equal(await consume(1, 3000), [], "nothing is left");
+        assert((await groupTool(broker.address, ["--list"])).split("\n").includes(group), "listed");
+        const described = await groupTool(broker.address, ["--describe", "--group", group]);
+        const lags = described.split("\n").filter((line) => line.startsWith(group));
+        equal(
+          lags.map((line) => line.split(/\s+/)[5]),
+          ["0", "0", "0", "0"],
+          `lag in ${described}`,
+        );
+        await groupTool(broker.address, [
+          ...["--group", group, "--reset-offsets", "--to-earliest", "--topic", name, "--execute"],
+        ]);
+        equal((await consume(1000, 30_000)).length, 1000, "again after the reset");
+        const deleted = await groupTool(broker.address, ["--delete", "--group", group]);
+        assert(deleted.includes("was successful"), deleted);
+        assert(!(await groupTool(broker.address, ["--list"])).split("\n").includes(group), "gone");
+      },
+    },
+    ...(["kafkajs", "platformatic"] as const).map((library) => ({
+      name: `${library} consumes in a group and commits`,
+      async run(context: Context) {
+        const { broker, topic } = context;
+        const name = await fourPartitions(context);
+        await kcatRun(broker.address, ["-P", "-t", name], { input: numberedLines(2000) });
+        const { stdout } = await javaScript("groups.mjs", [library, broker.address, name, topic("group"), "2000"]);
+        const next = new Map<string, number>();
+        for (const line of stdout.trim().split("\n")) {
+          const [partition, offset] = line.split(" ") as [string, string];
+          equal(Number(offset), next.get(partition) ?? 0, `the next offset of ${partition}`);
+          next.set(partition, Number(offset) + 1);
+        }
+        equal(
+          [...next.values()].reduce((sum, each) => sum + each, 0),
+          2000,
+          "records",
+        );
+      },
+    })),
+    {
+      name: "kill -9 during commits: no acked commit is lost, and Kafka's tool reads the log",
+      own: true,
+      timeoutMs: 180_000,
+      async run(context) {
+        const broker = await context.ownBroker();
+        const name = context.topic();
+        const group = context.topic("group");
+        const setup = await Wire.open(broker);
+        await createTopic(setup, name, PARTITIONS);
+        await coordinated(setup, group);
+        setup.close();
+        let next = 0;
+        const acked = [-1, -1, -1, -1];
+        for (let round = 0; round < 8; round++) {
+          const wire = await Wire.open(broker);
+          await coordinated(wire, group);
+          const committing = (async () => {
+            for (;;) {
+              const partition = next % PARTITIONS;
+              const offset = next++;
+              if ((await commit(wire, group, name, offset, { partition })) !== 0) return;
+              acked[partition] = offset;
+            }
+          })().catch(() => undefined);
+          await sleep(150 + 37 * round);
+          await broker.kill();
+          await committing;
+          wire.close();
+          await broker.start();
+          const after = await Wire.open(broker);
+          await coordinated(after, group);
+          const fetched = await fetchOffsets(after, group, name, [0, 1, 2, 3]);
+          for (const each of listAt(fetched, "groups.0.topics.0.partitions")) {
+            const [index, offset] = [numberAt(each, "partitionIndex"), numberAt(each, "committedOffset")];
+            assert(offset >= acked[index]!, `partition ${index}: ${offset} after ${acked[index]} was acked`);
+          }
+          after.close();
+        }
+        context.note(`${next} commits`);
+        assert(next > 100, `only ${next} commits`);
+        await broker.stop();
+        const folders = readdirSync(broker.dataDirectory).filter((each) => each.startsWith("__consumer_offsets-"));
+        const logs = folders
+          .map((each) => path(broker.dataDirectory, each, "00000000000000000000.log"))
+          .filter((file) => existsSync(file) && Bun.file(file).size > 0);
+        const { stdout } = await javaTool(`${tools}.DumpLogSegments`, ["--offsets-decoder", "--files", logs.join(",")]);
+        assert(stdout.includes(`"group":"${group}","topic":"${name}","partition":`), stdout.slice(0, 2000));
+        assert(!/invalid|corrupt/i.test(stdout), "every batch is whole");
+      },
+    },
+  ],
+};
