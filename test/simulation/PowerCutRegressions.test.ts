@@ -1,8 +1,15 @@
 /** Scenarios that simulated power cuts found; each lost acknowledged records once. */
 import { describe, expect, test } from "bun:test";
-import { type Plan, survive, verdict } from "./support/PowerCuts.ts";
+import { imagesOf, type Plan, recovered, survive, verdict } from "./support/PowerCuts.ts";
 
 describe("what power cuts found", () => {
+  test("a data directory that the broker made itself is there with all that was acknowledged in it", () => {
+    const settings = { "log.dirs": "/data/new/deep" };
+    const end = imagesOf({ seed: 7, settings }, ["lost"]).at(-1)!;
+    expect(end.history.topicCreated).toBe(true);
+    expect(recovered(end, 7, settings)).toEqual([]);
+  });
+
   test("batches pipelined to a partition whose log is still opening wait, and keep their order", () => {
     const found: string[] = [];
     for (let seed = 100; seed < 130; seed++)

@@ -88,10 +88,10 @@ export const imagesOf = (plan: Plan, cuts: ReadonlyArray<PowerCut>): Image[] => 
 };
 
 /** What a healthy broker started on the image gets wrong. */
-export const recovered = (image: Image, seed: number | string): string[] => {
+export const recovered = (image: Image, seed: number | string, settings: Plan["settings"] = {}): string[] => {
   try {
     return new Simulation({ seed, maxTimeMs: LONGEST_RUN_MS }).run(async (world) => {
-      await startSimulatedBroker(world.process("broker", { disk: image.disk }), { codecs });
+      await startSimulatedBroker(world.process("broker", { disk: image.disk }), { codecs, settings: settings ?? {} });
       return violations(world.process("client", { host: "10.0.0.1" }), image.history);
     });
   } catch (error) {
