@@ -41,9 +41,16 @@ import {
   replaceStatic,
   updateMember,
 } from "./ConsumerGroupHeartbeat.ts";
-import { type ConsumerGroupMember, MemberState, newMember, sortedNames } from "./ConsumerGroupMember.ts";
+import {
+  type ConsumerGroupMember,
+  isReconciledTo,
+  MemberState,
+  newMember,
+  sortedNames,
+} from "./ConsumerGroupMember.ts";
 import { byTopicId, byTopicName, downgrade, fence, mustDowngrade } from "./ConsumerGroupMigration.ts";
 import type { Deciding } from "./ConsumerGroupProtocol.ts";
+import { targetFor } from "./ConsumerGroupTarget.ts";
 import { readSubscription, writeAssignment } from "./EmbeddedProtocol.ts";
 import type { GroupCommand } from "./GroupCoordinator.ts";
 
@@ -146,7 +153,7 @@ const join = (
   if (goesBack) {
     const bump = bumpForSubscription(draft, group, change);
     if (isError(bump)) return bump;
-    const rebalances = group.assignmentEpoch < bump.groupEpoch;
+    const rebalances = group.assignmentEpoch < bump.groupEpoch || someoneIsUnderWay(group, present);
     const target = { epoch: group.assignmentEpoch, target: group.target(present.memberId) };
     moved = rebalances ? updated : reconcileMember(draft, group, updated, target, bump.changed, reported);
     if (isError(moved)) return moved;
@@ -165,6 +172,17 @@ const join = (
     protocolName: request.protocols[0]!.name,
   });
   return undefined;
+};
+
+/**
+ * A classic group tells its members nothing while it is Stable, so whoever has not come to its target yet would never
+ * get there (Kafka looks at the epochs only and leaves such partitions without an owner).
+ */
+const someoneIsUnderWay = (group: ConsumerGroup, leaving: ConsumerGroupMember): boolean => {
+  for (const member of group.members.values()) {
+    if (member !== leaving && !isReconciledTo(member, group.assignmentEpoch)) return true;
+  }
+  return false;
 };
 
 /** Whether some protocol is one that every classic member has. */
@@ -258,12 +276,26 @@ const heartbeat = (draft: Draft, group: ConsumerGroup, request: HeartbeatRequest
   if (isError(member)) return member.code;
   draft.armSession(group.groupId, member.memberId, member.classic.sessionTimeoutMs);
   const mustJoin =
-    member.memberEpoch < group.assignmentEpoch ||
+    member.memberEpoch < assignmentEpoch(draft, group, member) ||
     member.state === MemberState.UNREVOKED_PARTITIONS ||
     (member.state === MemberState.UNRELEASED_PARTITIONS && !waitsForOthers(group, member));
   if (!mustJoin) return Errors.NONE;
   draft.armJoin(group.groupId, member);
   return Errors.REBALANCE_IN_PROGRESS;
+};
+
+/**
+ * The assignment epoch after the heartbeat. While only classic members are left (the policy forbids the way back)
+ * nobody else's heartbeat sees that topics changed or that a member is gone: a deviation, because Kafka leaves such
+ * partitions without an owner until somebody joins.
+ */
+const assignmentEpoch = (draft: Draft, group: ConsumerGroup, member: ConsumerGroupMember): number => {
+  if (group.classicMembers < group.members.size) return group.assignmentEpoch;
+  const change = { before: member, after: member, replaces: undefined };
+  const bump = bumpForSubscription(draft, group, change);
+  return isError(bump)
+    ? group.assignmentEpoch
+    : targetFor(draft, group, bump.groupEpoch, change, bump.subscriptions).epoch;
 };
 
 /** Whether something the member is to have still belongs to another. */

@@ -71,10 +71,11 @@ export const upgrade = (draft: Draft, classic: ClassicGroup): ConsumerGroup | Ap
     members.push(upgraded.member);
     targets.push(upgraded.target);
   }
-  const topics = new Set(members.flatMap((member) => member.subscribedTopicNames));
   const records = [
     ...members.map((member) => memberMetadataRecord(groupId, member)),
-    groupEpochRecord(groupId, classic.generation, metadataHash(topics, context.image)),
+    // No hash of any topics: the joining member's heartbeat finds another and asks for a new assignment, also when it only
+    // takes a static member's place (Kafka then leaves a group that was rebalancing without any assignment).
+    groupEpochRecord(groupId, classic.generation, 0),
     ...members.map((member, index) => targetAssignmentRecord(groupId, member.memberId, targets[index] ?? NO_TARGET)),
     targetAssignmentEpochRecord(groupId, classic.generation, 0),
     ...members.map((member) => currentAssignmentRecord(groupId, member)),

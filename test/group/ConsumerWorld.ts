@@ -83,6 +83,8 @@ export class Coordinator {
   readonly log: Stored[] = [];
   /** Decisions so far, each with what it wrote. */
   readonly records: GroupRecord[] = [];
+  /** Counts restarts: what was asked in an earlier life is never answered. */
+  lives = 0;
   /** Timers that have fired. */
   fired = 0;
   private nextAsk = 0;
@@ -182,6 +184,7 @@ export class Coordinator {
 
   /** A restart: the log is all there is. */
   restart(log: ReadonlyArray<Stored> = this.log): void {
+    this.lives += 1;
     this.journal = replay(log);
     this.volatile = new Map();
     this.timers.clear();
