@@ -68,6 +68,7 @@ export class CoordinatorWorld {
 
   constructor(settings: Readonly<Record<string, string>> = {}) {
     this.config = BrokerConfig.of(settings);
+    this.apply(resume(this.state(), this.context(), NO_ASK));
   }
 
   /** A fresh one for what asks for one. */
