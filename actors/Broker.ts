@@ -34,6 +34,7 @@ import type { Partition } from "./Partition.ts";
 import { ReplicaManager } from "./ReplicaManager.ts";
 import { StartupError } from "./StartupError.ts";
 import { TimingWheel } from "./TimingWheel.ts";
+import { TransactionCoordinators } from "./TransactionCoordinators.ts";
 
 /** Everything outside: the ports, real or simulated. */
 export interface Platform {
@@ -127,6 +128,17 @@ export const startBroker = (platform: Platform, options: BrokerOptions): Effect.
       replicas,
       image: () => controller.image(),
     });
+    const transactions: TransactionCoordinators = new TransactionCoordinators({
+      ...context,
+      nodeId,
+      config: current,
+      codecs,
+      timers,
+      replicas,
+      groups,
+      image: () => controller.image(),
+      nextProducerId: (give) => void run(Effect.map(controller.nextProducerId(), ({ producerId }) => give(producerId))),
+    });
     replicas.host(metadata.image);
     directory.sweep((folder, topicId) => folder === METADATA_FOLDER || replicas.hosts(folder, topicId));
     if (!directory.wasClean) yield* Effect.promise(() => replicas.openAll());
@@ -144,6 +156,7 @@ export const startBroker = (platform: Platform, options: BrokerOptions): Effect.
       controller,
       replicas,
       groups,
+      transactions,
       delayedFetches,
       fetchSessions: new FetchSessions(
         config.number("max.incremental.fetch.session.cache.slots"),
@@ -197,6 +210,7 @@ export const startBroker = (platform: Platform, options: BrokerOptions): Effect.
       throw new StartupError(registration.error.message ?? "the controller refused this broker's registration");
     }
     controller.registered(nodeId, registration.brokerEpoch);
+    transactions.resume();
     for (const { listener } of listeners) listener.open();
     const partitions = (): Partition[] => [...replicas.opened(), metadata.partition];
     const maintenance = new LogMaintenance({

@@ -59,6 +59,9 @@ export class Connection implements ConnectionContext, SocketHandlers, CreditHold
   private readonly closeTasks = new Set<() => void>();
   private unappliedWrites = 0;
   private afterWriteTasks: Array<() => void> = [];
+  /** Requests that have to wait before they are handed over, and the frames that wait behind them. */
+  private holds = 0;
+  private held: Uint8Array[] = [];
   /** Bytes charged to the credit: of the frame being assembled and of requests not yet answered. */
   private charged = 0;
   private paused = false;
@@ -130,6 +133,27 @@ export class Connection implements ConnectionContext, SocketHandlers, CreditHold
     };
   }
 
+  hold(): () => void {
+    this.holds += 1;
+    this.updateReading();
+    return () => {
+      this.holds -= 1;
+      if (this.holds > 0) return;
+      this.environment.tasks.schedule(() => this.releaseHeld());
+    };
+  }
+
+  private releaseHeld(): void {
+    if (this.isClosed) return;
+    try {
+      while (this.holds === 0 && this.held.length > 0 && !this.isClosed) this.accept(this.held.shift()!);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) this.environment.log("error", `connection ${this.id}: ${String(error)}`);
+      this.close(String(error));
+    }
+    this.updateReading();
+  }
+
   afterWrites(task: () => void): void {
     if (this.unappliedWrites === 0) task();
     else this.afterWriteTasks.push(task);
@@ -153,7 +177,7 @@ export class Connection implements ConnectionContext, SocketHandlers, CreditHold
 
   /** Every request read was answered, and every answer taken by the socket. */
   get isIdle(): boolean {
-    return this.responses.inFlight === 0 && this.responses.queuedBytes === 0;
+    return this.responses.inFlight === 0 && this.responses.queuedBytes === 0 && this.held.length === 0;
   }
 
   /** Ends the connection from our side; answers already written are sent. */
@@ -166,6 +190,11 @@ export class Connection implements ConnectionContext, SocketHandlers, CreditHold
 
   private handle(frame: Uint8Array): void {
     if (this.isClosed) return;
+    if (this.holds > 0 || this.held.length > 0) this.held.push(frame);
+    else this.accept(frame);
+  }
+
+  private accept(frame: Uint8Array): void {
     const reader = new ByteReader(frame);
     const header = decodeRequestHeader(reader);
     const { ports } = this.environment;
@@ -263,6 +292,8 @@ export class Connection implements ConnectionContext, SocketHandlers, CreditHold
     const wait =
       this.muted ||
       this.outOfCredit ||
+      this.holds > 0 ||
+      this.held.length > 0 ||
       this.responses.inFlight > MAX_IN_FLIGHT ||
       this.responses.queuedBytes > MAX_QUEUED_BYTES;
     if (wait === this.paused) return;
@@ -310,6 +341,7 @@ export class Connection implements ConnectionContext, SocketHandlers, CreditHold
     for (const task of this.closeTasks) task();
     this.closeTasks.clear();
     this.afterWriteTasks = [];
+    this.held = [];
     this.environment.closed(this);
   }
 }

@@ -10,14 +10,16 @@
 import type { AppendCommand, DeleteRecordsReply } from "../src/api/Ports.ts";
 import type { LogSegment } from "../src/log/LogSegment.ts";
 import { evolve, type LogState, snapshotOf } from "../src/log/LogState.ts";
+import type { ProducerRules } from "../src/log/ProducerStateManager.ts";
 import type { FlushTicket, LogConfig, UnifiedLog } from "../src/log/UnifiedLog.ts";
 import { ParkedReplies } from "../src/partition/ParkedReplies.ts";
 import { type AppendReply, type Decision, decide, type PartitionRole } from "../src/partition/Partition.ts";
 import { assertView, type PartitionView } from "../src/partition/PartitionView.ts";
+import { type VerificationGuard, type VerificationRequest, Verifications } from "../src/partition/Verifications.ts";
 import type { DiskFile } from "../src/platform/Disk.ts";
 import { isPending, type MaybePending, type Offset, type Uuid } from "../src/prelude/Types.ts";
 import { Errors } from "../src/protocol/Errors.ts";
-import { stampBatch } from "../src/record/RecordBatch.ts";
+import { isTransactional, stampBatch } from "../src/record/RecordBatch.ts";
 import { type ActorContext, type ActorRef, type Behavior, spawn } from "./Actor.ts";
 import type { Flushable } from "./Flusher.ts";
 
@@ -73,6 +75,19 @@ export type PartitionMessage =
   | { readonly kind: "deleteRecords"; readonly before: Offset; readonly settle: (reply: DeleteRecordsReply) => void }
   | { readonly kind: "expire"; readonly before: Offset; readonly moved: () => void }
   | { readonly kind: "detach"; readonly before: Offset; readonly detached: (segments: LogSegment[]) => void }
+  | {
+      readonly kind: "swap";
+      readonly log: UnifiedLog;
+      readonly old: ReadonlyArray<LogSegment>;
+      readonly cleaned: LogSegment;
+      readonly swapped: (done: boolean) => void;
+    }
+  | {
+      readonly kind: "finishSwap";
+      readonly log: UnifiedLog;
+      readonly cleaned: LogSegment;
+      readonly finished: (done: boolean) => void;
+    }
   | { readonly kind: "close"; readonly error: number; readonly closed: () => void };
 
 interface Staged {
@@ -80,9 +95,12 @@ interface Staged {
   readonly decision: Decision;
 }
 
+const CLIENT: ProducerRules = { origin: "client" };
+
 export class Partition implements Behavior<PartitionMessage>, Flushable {
   readonly actor: ActorRef<PartitionMessage>;
   private readonly parked = new ParkedReplies();
+  private readonly verifications = new Verifications();
   /** This turn's decisions, settled or parked after the write. */
   private staged: Staged[] = [];
   private current: PartitionView;
@@ -193,6 +211,8 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
         message.settle({ error: Errors.KAFKA_STORAGE_ERROR, lowWatermark: -1 });
       else if (message.kind === "expire") message.moved();
       else if (message.kind === "detach") message.detached([]);
+      else if (message.kind === "swap") message.swapped(false);
+      else if (message.kind === "finishSwap") message.finished(false);
     }
   }
 
@@ -207,6 +227,18 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
     this.parked.fail(Errors.KAFKA_STORAGE_ERROR);
     this.environment.wentOffline(this.identity, why);
     this.environment.published(this.current);
+  }
+
+  /** Kafka's `maybeStartTransactionVerification`: a guard, undefined for a transaction open here, or an error code. */
+  beginVerification(request: VerificationRequest, expirationMs: number): VerificationGuard | undefined | number {
+    if (this.offlineReason !== undefined || this.closed) return Errors.KAFKA_STORAGE_ERROR;
+    if (!this.role.isLeader) return Errors.NOT_LEADER_OR_FOLLOWER;
+    const { producers } = this.loaded.state;
+    const { producerId, producerEpoch } = request;
+    const entry = producers.get(producerId);
+    if (entry !== undefined && producerEpoch < entry.epoch) return Errors.INVALID_PRODUCER_EPOCH;
+    if (producers.hasOngoingTransaction(producerId, producerEpoch)) return undefined;
+    return this.verifications.begin(request, this.environment.clock.monotonic(), expirationMs);
   }
 
   beginFlush(): FlushTicket | undefined {
@@ -249,17 +281,26 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
     if (this.closed) return answer(command, Errors.UNKNOWN_TOPIC_OR_PARTITION);
     const { log, state } = this.loaded;
     const { batch, acks } = command;
-    const decision = decide(state, this.role, { info: batch.info, acks, logAppendTime: batch.logAppendTime });
+    const rules = this.rulesOf(command);
+    const decision = decide(state, this.role, { info: batch.info, acks, logAppendTime: batch.logAppendTime, rules });
     const { event } = decision;
     if (event !== undefined) {
       stampBatch(batch.bytes, 0, event.baseOffset, event.leaderEpoch);
       log.stage(batch.bytes, event, () => snapshotOf(state));
       const ended = evolve(state, event);
       if (ended !== undefined) log.stageAborted(ended);
+      if (isTransactional(event.attributes)) this.verifications.clear(event.producerId);
       this.appendedBytes += event.sizeInBytes;
       this.uncommitted.push({ end: event.lastOffset + 1, bytes: this.appendedBytes });
     }
     this.staged.push({ command, decision });
+  }
+
+  private rulesOf({ batch, origin, transactionVersion, verification }: AppendCommand): ProducerRules {
+    const rules = origin === "coordinator" ? { origin, transactionVersion: transactionVersion ?? 0 } : CLIENT;
+    if (verification === undefined) return rules;
+    const { guard, supportsEpochBump } = verification;
+    return { ...rules, verification: this.verifications.of(batch.info.producerId, guard, supportsEpochBump) };
   }
 
   private control(message: Exclude<PartitionMessage, { kind: "append" }>): MaybePending<void> {
@@ -283,6 +324,12 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
         return this.expire(message.before, message.moved);
       case "detach":
         return message.detached(this.detach(message.before));
+      case "swap":
+        return message.swapped(this.owns(message.log) && message.log.replaceSegments(message.old, message.cleaned));
+      case "finishSwap":
+        if (!this.owns(message.log)) return message.finished(false);
+        message.cleaned.renameIntoPlace();
+        return message.finished(true);
       case "close":
         return this.finishWork(message.error, message.closed);
     }
@@ -330,6 +377,11 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
       settled();
       return this.afterFailedWrite(error);
     }
+  }
+
+  /** Whether this is still the log: it may have been opened again since the message was sent. */
+  private owns(log: UnifiedLog): boolean {
+    return this.offlineReason === undefined && !this.closed && this.loaded.log === log;
   }
 
   /** Takes the segments below `before` out of the log; only what the log start has passed, and that durably. */

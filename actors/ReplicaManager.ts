@@ -21,6 +21,7 @@ import {
 import type { MetadataRecord } from "../src/metadata/MetadataRecords.ts";
 import type { PartitionRole } from "../src/partition/Partition.ts";
 import type { PartitionView } from "../src/partition/PartitionView.ts";
+import type { VerificationGuard, VerificationRequest } from "../src/partition/Verifications.ts";
 import { DiskError } from "../src/platform/Disk.ts";
 import { isPending, type MaybePending, type MonotonicMs, type Offset, type Uuid } from "../src/prelude/Types.ts";
 import { Errors } from "../src/protocol/Errors.ts";
@@ -81,6 +82,21 @@ export class ReplicaManager implements ReplicaManagerPort {
   append(topicId: Uuid, index: number, command: AppendCommand): void {
     const refused = (error: number): void => refuse(command, error);
     this.tell(topicId, index, { kind: "append", command }, refused);
+  }
+
+  beginVerification(
+    topicId: Uuid,
+    index: number,
+    request: VerificationRequest,
+  ): VerificationGuard | undefined | number {
+    const topic = this.topics.get(topicId);
+    const hosted = topic?.partitions[index];
+    if (topic === undefined || hosted === undefined) return Errors.UNKNOWN_TOPIC_OR_PARTITION;
+    const partition = this.partition(topic, index, hosted);
+    if (partition === undefined) return Errors.KAFKA_STORAGE_ERROR;
+    // Being opened: the client tries again.
+    if (isPending(partition)) return Errors.NOT_LEADER_OR_FOLLOWER;
+    return partition.beginVerification(request, this.environment.config().number("producer.id.expiration.ms"));
   }
 
   deleteRecords(topicId: Uuid, index: number, before: Offset, settle: (reply: DeleteRecordsReply) => void): void {

@@ -7,8 +7,9 @@
  *
  * Owns the order of the request-level checks and the joining of the partitions' replies; each batch is judged by
  * `LogValidator` and decided by its partition. What must stay true: every batch is handed to its partition before
- * `handle` gives up the thread (order on the connection), every named partition is answered once, and `acks=0` is never
- * answered: an error closes the connection.
+ * `handle` gives up the thread, or else the connection is held until it has been (order on the connection); a
+ * transactional batch goes there only when its transaction includes the partition (T11, `ProduceVerification`); every
+ * named partition is answered once, and `acks=0` is never answered: an error closes the connection.
  */
 import * as Effect from "effect/Effect";
 import {
@@ -26,6 +27,8 @@ import type { Uuid } from "../prelude/Types.ts";
 import { Errors } from "../protocol/Errors.ts";
 import type { ProduceRequest } from "../protocol/generated/ProduceRequest.ts";
 import { emptyProduceResponse, type ProduceResponse } from "../protocol/generated/ProduceResponse.ts";
+import { isTransactional } from "../record/RecordBatch.ts";
+import { type VerifiedProduce, verifyProduce } from "./ProduceVerification.ts";
 import type { RequestContext } from "./RequestContext.ts";
 import { CloseConnection, defineHandler } from "./Router.ts";
 
@@ -65,6 +68,7 @@ const firstError = (response: ProduceResponse): number | undefined => {
 /** One good batch: where it goes, and where its answer stands. */
 interface Handover {
   readonly topicId: Uuid;
+  readonly topic: string;
   readonly batch: ValidatedBatch;
   readonly answer: PartitionAnswer;
   settled: boolean;
@@ -85,7 +89,13 @@ class ProduceInFlight {
   ) {}
 
   start(): void {
-    this.handovers = this.judge();
+    const judged = this.judge();
+    if (!judged.some(({ batch }) => isTransactional(batch.info.attributes))) return this.handOver(judged);
+    this.handOverVerified(judged);
+  }
+
+  private handOver(handovers: ReadonlyArray<Handover>, verified?: VerifiedProduce): void {
+    this.handovers = handovers;
     if (this.handovers.length === 0) return this.finish();
     this.unsettled = this.handovers.length;
     this.unapplied = this.handovers.length;
@@ -97,12 +107,33 @@ class ProduceInFlight {
       if (this.unapplied === 0) allApplied();
     };
     for (const handover of this.handovers) {
+      const { batch, topicId, answer } = handover;
       const settle = (reply: AppendReply): void => this.settle(handover, reply);
-      ports.replicas.append(handover.topicId, handover.answer.index, { batch: handover.batch, acks, settle, applied });
+      const command = { batch, acks, settle, applied, ...verified?.verificationOf(handover) };
+      ports.replicas.append(topicId, answer.index, command);
     }
     if (!this.finished && acks === -1) {
       this.cancelTimeout = ports.timers.after(this.request.timeoutMs, () => this.finish());
     }
+  }
+
+  /** Partitions that may not be written to are answered; the others' batches follow when that is known. */
+  private handOverVerified(handovers: ReadonlyArray<Handover>): void {
+    const { connection } = this.context;
+    let release: (() => void) | undefined;
+    let done = false;
+    verifyProduce(this.request.transactionalId ?? "", handovers, this.context, (verified) => {
+      done = true;
+      const good: Handover[] = [];
+      for (const handover of handovers) {
+        const error = verified.errorOf(handover);
+        if (error === undefined) good.push(handover);
+        else fillRejection(handover.answer, error);
+      }
+      this.handOver(good, verified);
+      release?.();
+    });
+    if (!done) release = connection.hold();
   }
 
   /** Fills an answer for every named partition and returns the good batches. */
@@ -123,7 +154,10 @@ class ProduceInFlight {
         if (isRejection(judged)) {
           fillRejection(answer, judged);
           if (typeof topic !== "number") answer.logStartOffset = this.logStartBeside(judged, topic, index);
-        } else handovers.set(answer, { topicId: (topic as TopicImage).id, batch: judged, answer, settled: false });
+        } else {
+          const { id: topicId, name } = topic as TopicImage;
+          handovers.set(answer, { topicId, topic: name, batch: judged, answer, settled: false });
+        }
       }
     }
     return [...handovers.values()];
@@ -140,9 +174,7 @@ class ProduceInFlight {
       }
     }
     if (!transactional) return undefined;
-    if (this.request.transactionalId === null) return refusal(Errors.TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
-    // No transaction coordinator lists the partition, so that no verification can succeed (KIP-890).
-    return refusal(this.context.version >= 11 ? Errors.TRANSACTION_ABORTABLE : Errors.INVALID_TXN_STATE);
+    return this.request.transactionalId === null ? refusal(Errors.TRANSACTIONAL_ID_AUTHORIZATION_FAILED) : undefined;
   }
 
   /** The topic, or the error that all its partitions get. */

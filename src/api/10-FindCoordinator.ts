@@ -4,14 +4,14 @@
  * - v0: groups only. v1+: key types (0 group, 1 transaction; 2 share from v6 on) and, up to v3, an error message.
  * - v4+: several keys of one type, each answered by itself.
  *
- * The first question after a group's coordinator makes the internal topic and is answered when that is there (Kafka
- * answers COORDINATOR_NOT_AVAILABLE meanwhile). Other well-formed keys are answered COORDINATOR_NOT_AVAILABLE, which
- * clients retry: those coordinators do not exist yet.
+ * The first question after a group's or a transactional id's coordinator makes the internal topic and is answered when
+ * that is there (Kafka answers COORDINATOR_NOT_AVAILABLE meanwhile). Share partitions have no coordinator yet: their
+ * well-formed keys are answered COORDINATOR_NOT_AVAILABLE, which clients retry.
  */
 import * as Effect from "effect/Effect";
 import { MALFORMED_REQUEST } from "../metadata/ApiError.ts";
 import { creatableTopic } from "../metadata/InternalTopics.ts";
-import { GROUP_METADATA_TOPIC } from "../metadata/TopicName.ts";
+import { GROUP_METADATA_TOPIC, TRANSACTION_STATE_TOPIC } from "../metadata/TopicName.ts";
 import { Errors } from "../protocol/Errors.ts";
 import type { FindCoordinatorRequest } from "../protocol/generated/FindCoordinatorRequest.ts";
 import type { FindCoordinatorResponse } from "../protocol/generated/FindCoordinatorResponse.ts";
@@ -43,18 +43,25 @@ export const coordinatorKeyError = (keyType: number, key: string, version: numbe
 
 type Coordinator = FindCoordinatorResponse["coordinators"][number];
 
-/** The broker that leads the partition a group is kept in. */
-const groupCoordinator = (groupId: string, context: RequestContext): BrokerNode | undefined => {
+/** The internal topic that keeps the keys of a type; undefined for a type without a coordinator. */
+const topicOf = (keyType: number): string | undefined => {
+  if (keyType === KeyType.GROUP) return GROUP_METADATA_TOPIC;
+  return keyType === KeyType.TRANSACTION ? TRANSACTION_STATE_TOPIC : undefined;
+};
+
+/** The broker that leads the partition a key is kept in. */
+const coordinatorOf = (keyType: number, key: string, context: RequestContext): BrokerNode | undefined => {
   const { ports } = context;
   const image = ports.metadata.image();
-  const partition = ports.groups.partitionOf(groupId);
-  const leader = image.topicsByName.get(GROUP_METADATA_TOPIC)?.partitions[partition ?? -1]?.leader;
+  const topic = image.topicsByName.get(topicOf(keyType) ?? "");
+  const coordinators = keyType === KeyType.GROUP ? ports.groups : ports.transactions;
+  const leader = topic?.partitions[coordinators.partitionOf(key) ?? -1]?.leader;
   return aliveNodes(image, viewerOf(context)).find(({ id }) => id === leader);
 };
 
 const lookUp = (keyType: number, key: string, context: RequestContext): Coordinator => {
   const error = coordinatorKeyError(keyType, key, context.version);
-  const found = error === Errors.NONE && keyType === KeyType.GROUP ? groupCoordinator(key, context) : undefined;
+  const found = error === Errors.NONE ? coordinatorOf(keyType, key, context) : undefined;
   if (found !== undefined) {
     const { id: nodeId, host, port } = found;
     return { key, nodeId, host, port, errorCode: Errors.NONE, errorMessage: "" };
@@ -85,13 +92,13 @@ const textOf = (errorCode: number): string | null => {
   return errorCode === Errors.INVALID_REQUEST ? MALFORMED_REQUEST.message : "The coordinator is not available.";
 };
 
-/** The groups' internal topic is made when it is first asked for, and the answer waits until it is there. */
-const withGroupTopic = ({ ports }: RequestContext): Effect.Effect<void> => {
+/** An internal topic is made when it is first asked for, and the answer waits until it is there. */
+const withTopic = (name: string, { ports }: RequestContext): Effect.Effect<void> => {
   const { metadata, controller, random, config } = ports;
-  if (metadata.image().topicsByName.get(GROUP_METADATA_TOPIC) !== undefined) return Effect.void;
+  if (metadata.image().topicsByName.get(name) !== undefined) return Effect.void;
   const created = controller.ask({
     type: "CreateTopics",
-    topics: [creatableTopic(GROUP_METADATA_TOPIC, config)],
+    topics: [creatableTopic(name, config)],
     validateOnly: false,
     topicIds: [random.uuid()],
     seed: random.below(0x1_0000_0000),
@@ -106,6 +113,7 @@ export const FindCoordinator = defineHandler<FindCoordinatorRequest, FindCoordin
   handle: (request, context) =>
     Effect.suspend(() => {
       const respond = Effect.sync(() => findCoordinatorResponse(request, context));
-      return request.keyType === KeyType.GROUP ? Effect.andThen(withGroupTopic(context), respond) : respond;
+      const topic = topicOf(request.keyType);
+      return topic === undefined ? respond : Effect.andThen(withTopic(topic, context), respond);
     }),
 });

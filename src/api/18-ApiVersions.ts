@@ -12,9 +12,11 @@ import {
   GROUP_VERSION_FEATURE,
   LATEST_GROUP_VERSION,
   LATEST_METADATA_VERSION,
+  LATEST_TRANSACTION_VERSION,
   METADATA_VERSION_FEATURE,
   type MetadataImage,
   MIN_METADATA_VERSION,
+  TRANSACTION_VERSION_FEATURE,
 } from "../metadata/MetadataImage.ts";
 import { Errors } from "../protocol/Errors.ts";
 import type { ApiVersionsRequest } from "../protocol/generated/ApiVersionsRequest.ts";
@@ -33,6 +35,7 @@ export interface SupportedFeature {
 export const SUPPORTED_FEATURES: ReadonlyArray<SupportedFeature> = [
   { name: METADATA_VERSION_FEATURE, minVersion: MIN_METADATA_VERSION, maxVersion: LATEST_METADATA_VERSION },
   { name: GROUP_VERSION_FEATURE, minVersion: 0, maxVersion: LATEST_GROUP_VERSION },
+  { name: TRANSACTION_VERSION_FEATURE, minVersion: 0, maxVersion: LATEST_TRANSACTION_VERSION },
 ];
 
 const SOFTWARE = /^[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?$/;

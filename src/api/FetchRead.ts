@@ -2,6 +2,7 @@
  * Reading one partition for a fetch: epoch checks (KIP-320, KIP-595), bounds by isolation level, and the aborted
  * transactions that a read_committed client must know. Pure but for the log's own reads; an error is a Kafka code.
  */
+import type { FetchData } from "../log/UnifiedLog.ts";
 import type { PartitionView } from "../partition/PartitionView.ts";
 import { isPending, type LeaderEpoch, type MaybePending, type Offset } from "../prelude/Types.ts";
 import { Errors } from "../protocol/Errors.ts";
@@ -51,12 +52,12 @@ export const readPartition = (view: PartitionView, bounds: ReadBounds): MaybePen
   if (offset >= bound || (maxBytes <= 0 && !minOneBatch)) {
     return { records: NOTHING, abortedTransactions: readCommitted ? [] : null };
   }
-  const answer = (records: Uint8Array): MaybePending<PartitionRead> => {
+  const answer = ({ records, endOffset }: FetchData): MaybePending<PartitionRead> => {
     if (!readCommitted) return { records, abortedTransactions: null };
-    const aborted = view.log.abortedTransactions(offset, bound);
+    const aborted = view.log.abortedTransactions(offset, endOffset);
     if (!isPending(aborted)) return { records, abortedTransactions: aborted };
     return aborted.then((abortedTransactions) => ({ records, abortedTransactions }));
   };
   const read = view.log.read(offset, Math.max(0, maxBytes), bound, minOneBatch);
-  return isPending(read) ? read.then((data) => answer(data.records)) : answer(read.records);
+  return isPending(read) ? read.then(answer) : answer(read);
 };

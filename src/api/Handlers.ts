@@ -21,6 +21,10 @@ import { DeleteTopics } from "./20-DeleteTopics.ts";
 import { DeleteRecords } from "./21-DeleteRecords.ts";
 import { InitProducerId } from "./22-InitProducerId.ts";
 import { OffsetForLeaderEpoch } from "./23-OffsetForLeaderEpoch.ts";
+import { AddPartitionsToTxn } from "./24-AddPartitionsToTxn.ts";
+import { AddOffsetsToTxn } from "./25-AddOffsetsToTxn.ts";
+import { EndTxn } from "./26-EndTxn.ts";
+import { WriteTxnMarkers } from "./27-WriteTxnMarkers.ts";
 import { DescribeConfigs } from "./32-DescribeConfigs.ts";
 import { AlterConfigs } from "./33-AlterConfigs.ts";
 import { DescribeLogDirs } from "./35-DescribeLogDirs.ts";
@@ -29,6 +33,9 @@ import { DeleteGroups } from "./42-DeleteGroups.ts";
 import { IncrementalAlterConfigs } from "./44-IncrementalAlterConfigs.ts";
 import { OffsetDelete } from "./47-OffsetDelete.ts";
 import { DescribeCluster } from "./60-DescribeCluster.ts";
+import { DescribeProducers } from "./61-DescribeProducers.ts";
+import { DescribeTransactions } from "./65-DescribeTransactions.ts";
+import { ListTransactions } from "./66-ListTransactions.ts";
 import { ConsumerGroupHeartbeat } from "./68-ConsumerGroupHeartbeat.ts";
 import { ConsumerGroupDescribe } from "./69-ConsumerGroupDescribe.ts";
 import { ListConfigResources } from "./74-ListConfigResources.ts";
@@ -67,5 +74,12 @@ export const makeHandlers = (): HandlerTable =>
     ConsumerGroupHeartbeat,
     ConsumerGroupDescribe,
     ListConfigResources,
+    AddPartitionsToTxn,
+    AddOffsetsToTxn,
+    EndTxn,
+    WriteTxnMarkers,
+    DescribeProducers,
+    DescribeTransactions,
+    ListTransactions,
     DescribeTopicPartitions,
   ]);

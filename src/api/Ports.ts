@@ -10,10 +10,12 @@ import type { ControllerCommand, ControllerReply } from "../metadata/Controller.
 import type { MetadataImage, TopicImage } from "../metadata/MetadataImage.ts";
 import type { AppendReply } from "../partition/Partition.ts";
 import type { PartitionView } from "../partition/PartitionView.ts";
+import type { VerificationGuard, VerificationRequest } from "../partition/Verifications.ts";
 import type { Clock } from "../platform/Clock.ts";
 import type { Random } from "../platform/Random.ts";
 import type { Offset, ProducerEpoch, ProducerId, Uuid } from "../prelude/Types.ts";
 import type { Codecs } from "../record/Compression.ts";
+import type { TransactionCommand, TransactionReply } from "../transaction/TransactionCoordinator.ts";
 import type { DelayedFetches } from "./DelayedFetch.ts";
 import type { FetchSessions } from "./FetchSession.ts";
 import type { HandlerTable } from "./Router.ts";
@@ -29,6 +31,7 @@ export interface Ports {
   readonly controller: ControllerPort;
   readonly replicas: ReplicaManagerPort;
   readonly groups: GroupCoordinatorPort;
+  readonly transactions: TransactionCoordinatorPort;
   readonly delayedFetches: DelayedFetches;
   readonly fetchSessions: FetchSessions;
   readonly timers: Timers;
@@ -57,8 +60,41 @@ export interface GroupCoordinatorPort {
    * not coordinated here, 14 while its log is read, 15 or -1 when a write failed.
    */
   ask<C extends GroupCommand>(groupId: string, command: C): Effect.Effect<GroupReply<C["type"]> | number>;
+  /**
+   * Ends a transaction that committed offsets into a partition of `__consumer_offsets`; `settle` is called once, with
+   * NONE when the marker is committed.
+   */
+  completeTransaction(partition: number, end: EndOfTransaction, settle: (error: number) => void): void;
   /** Asks every coordinator of this broker. */
   askAll<C extends GroupCommand>(command: C): Effect.Effect<ReadonlyArray<GroupReply<C["type"]> | number>>;
+}
+
+export interface TransactionCoordinatorPort {
+  /** The partition of `__transaction_state` that keeps the id; undefined while the topic does not exist. */
+  partitionOf(transactionalId: string): number | undefined;
+  /**
+   * Tells the id's coordinator: synchronous. `settle` is called once, with the reply or an error code: 16 when the id is
+   * not coordinated here, 15 or -1 when a write failed.
+   */
+  tell<C extends TransactionCommand>(
+    transactionalId: string,
+    command: C,
+    settle: (reply: TransactionReply<C["type"]> | number) => void,
+  ): void;
+  ask<C extends TransactionCommand>(
+    transactionalId: string,
+    command: C,
+  ): Effect.Effect<TransactionReply<C["type"]> | number>;
+  /** Asks every coordinator of this broker. */
+  askAll<C extends TransactionCommand>(command: C): Effect.Effect<ReadonlyArray<TransactionReply<C["type"]> | number>>;
+}
+
+/** How a producer's transaction has ended, as its marker says it. */
+export interface EndOfTransaction extends ProducerIdAndEpoch {
+  readonly coordinatorEpoch: number;
+  readonly committed: boolean;
+  /** Of the transaction: how the marker's epoch is judged. */
+  readonly transactionVersion: number;
 }
 
 export interface ProducerIdAndEpoch {
@@ -70,6 +106,12 @@ export interface AppendCommand {
   readonly batch: ValidatedBatch;
   /** -1: answered when committed; 0 and 1: when written. */
   readonly acks: -1 | 0 | 1;
+  /** Default `client`; a coordinator appends its own records, and transaction markers. */
+  readonly origin?: "client" | "coordinator";
+  /** Of a marker: its transaction's version. */
+  readonly transactionVersion?: number;
+  /** A transactional batch gets in only with its partition in the transaction: verified under `guard`, or open already. */
+  readonly verification?: { readonly guard: VerificationGuard | undefined; readonly supportsEpochBump: boolean };
   /** Called exactly once: with the reply, when its release is reached or the partition gives up. */
   readonly settle: (reply: AppendReply) => void;
   /** Called exactly once, when the append is written or refused (before or with `settle`). */
@@ -100,6 +142,15 @@ export interface ReplicaManagerPort {
    * partition is answered through `settle` too.
    */
   append(topicId: Uuid, partition: number, command: AppendCommand): void;
+  /**
+   * Before the coordinator is asked whether a transaction includes a partition (KIP-890): the guard that the append
+   * has to bring, undefined when the transaction is open here already, or the error code that refuses the batch at once.
+   */
+  beginVerification(
+    topicId: Uuid,
+    partition: number,
+    request: VerificationRequest,
+  ): VerificationGuard | undefined | number;
   /**
    * Moves the log start of a partition to `before` (-1: the high watermark), as DeleteRecords asks; `settle` is called
    * exactly once.

@@ -31,6 +31,11 @@ export interface ConnectionContext {
    * after it on the same connection wait for that (architecture, Order on a connection).
    */
   beginWrite(): () => void;
+  /**
+   * What comes after this request on its connection is not handled until the answer is called: for a request that has
+   * to wait before it can be handed to its actor.
+   */
+  hold(): () => void;
   /** Calls `task` at once, or when every earlier write of this connection is applied. */
   afterWrites(task: () => void): void;
   /** Calls `task` when the connection closes; answers the function that takes it back. */

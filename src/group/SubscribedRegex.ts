@@ -42,6 +42,13 @@ export const regexProblem = (pattern: string): string | undefined => {
   }
 };
 
+/** Whether a text as a whole matches; undefined when the pattern is none. */
+export const regexMatcher = (pattern: string): ((text: string) => boolean) | undefined => {
+  if (regexProblem(pattern) !== undefined) return undefined;
+  const program = compile(pattern);
+  return (text) => program.testExact(text);
+};
+
 /** A resolution under way: pattern by pattern, name by name. A value: it waits in a timer between its slices. */
 export interface RegexResolution {
   readonly patterns: ReadonlyArray<string>;

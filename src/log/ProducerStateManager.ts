@@ -265,7 +265,8 @@ const sequenceFollows = (
   verification: Verification | undefined,
 ): boolean => {
   const first = batch.baseSequence;
-  if (verification !== undefined && !verification.verified) {
+  // A verified batch too: the first one that gets in has to be the first one that was sent.
+  if (verification !== undefined) {
     if (verification.supportsEpochBump && first !== 0 && (entry === undefined || entry.batches.length === 0))
       return false;
     if (verification.lowestSequence >= 0 && first > verification.lowestSequence) return false;

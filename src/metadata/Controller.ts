@@ -27,10 +27,12 @@ import {
   GROUP_VERSION_FEATURE,
   LATEST_GROUP_VERSION,
   LATEST_METADATA_VERSION,
+  LATEST_TRANSACTION_VERSION,
   METADATA_VERSION_FEATURE,
   type MetadataImage,
   metadataVersion,
   NO_LEADER,
+  TRANSACTION_VERSION_FEATURE,
 } from "./MetadataImage.ts";
 import type { MetadataRecord } from "./MetadataRecords.ts";
 import { partitionChange } from "./PartitionChange.ts";
@@ -153,6 +155,12 @@ export interface Decision<Reply> {
 /** Kafka's `ProducerIdsBlock.PRODUCER_ID_BLOCK_SIZE`. */
 export const PRODUCER_ID_BLOCK_SIZE = 1000;
 
+/** Finalized in a new cluster at the levels that this build serves. */
+const BROKER_FEATURES: ReadonlyArray<readonly [name: string, level: number]> = [
+  [GROUP_VERSION_FEATURE, LATEST_GROUP_VERSION],
+  [TRANSACTION_VERSION_FEATURE, LATEST_TRANSACTION_VERSION],
+];
+
 const activate = (image: MetadataImage, rules: ControllerRules): Decision<undefined> => {
   const records: MetadataRecord[] = [];
   if (image.transaction !== undefined) {
@@ -162,8 +170,10 @@ const activate = (image: MetadataImage, rules: ControllerRules): Decision<undefi
     // Kafka's readers want the metadata.version before anything else.
     const message = { name: METADATA_VERSION_FEATURE, featureLevel: LATEST_METADATA_VERSION };
     records.push({ type: "FeatureLevelRecord", message });
-    const groups = { name: GROUP_VERSION_FEATURE, featureLevel: LATEST_GROUP_VERSION };
-    records.push({ type: "FeatureLevelRecord", message: groups }, minInSyncReplicasDefault(rules.minInSyncReplicas));
+    for (const [name, featureLevel] of BROKER_FEATURES) {
+      records.push({ type: "FeatureLevelRecord", message: { name, featureLevel } });
+    }
+    records.push(minInSyncReplicasDefault(rules.minInSyncReplicas));
   }
   return { records, reply: undefined };
 };

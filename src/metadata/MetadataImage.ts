@@ -28,6 +28,10 @@ export const LATEST_METADATA_VERSION = 30;
 export const GROUP_VERSION_FEATURE = "group.version";
 export const LATEST_GROUP_VERSION = 1;
 
+/** KIP-890's feature: at level 2 each transaction has an epoch of its own and takes its partitions in by itself. */
+export const TRANSACTION_VERSION_FEATURE = "transaction.version";
+export const LATEST_TRANSACTION_VERSION = 2;
+
 /** `leader` of a partition that has none. */
 export const NO_LEADER = -1;
 

@@ -51,6 +51,8 @@ export interface Append {
   readonly acks: -1 | 0 | 1;
   /** -1, or what LogAppendTime stamped. */
   readonly logAppendTime: Timestamp;
+  /** How its producer is checked; default: as a client's, without a word about its transaction. */
+  readonly rules?: ProducerRules;
 }
 
 /** Kafka's `Partition.effectiveMinIsr`: one replica satisfies min.insync.replicas=2 when there is only one. */
@@ -72,7 +74,7 @@ export const decide = (state: LogState, role: PartitionRole, command: Append): D
   if (acks === -1 && !hasEnoughReplicas(role)) return refuse(Errors.NOT_ENOUGH_REPLICAS, state.logStartOffset);
   const at = acks === -1 ? "committed" : "written";
   if (info.producerId >= 0) {
-    const verdict = state.producers.check(info, CLIENT);
+    const verdict = state.producers.check(info, command.rules ?? CLIENT);
     if (verdict.kind === "error") return refuse(verdict.error, state.logStartOffset);
     if (verdict.kind === "duplicate") {
       const reply: AppendReply = {

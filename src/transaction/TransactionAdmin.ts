@@ -5,14 +5,11 @@ import type { DescribeTransactionsResponseTransactionState } from "../protocol/g
 import type { ListTransactionsResponseTransactionState } from "../protocol/generated/ListTransactionsResponse.ts";
 import type { TransactionCommand } from "./TransactionCoordinator.ts";
 import type { TransactionJournal } from "./TransactionJournal.ts";
-import { isStateName, stateName } from "./TransactionMetadata.ts";
+import { stateName } from "./TransactionMetadata.ts";
 
 export type DescribedTransaction = DescribeTransactionsResponseTransactionState;
 
-export interface ListedTransactions {
-  readonly unknownStates: ReadonlyArray<string>;
-  readonly transactions: ReadonlyArray<ListTransactionsResponseTransactionState>;
-}
+export type ListedTransactions = ReadonlyArray<ListTransactionsResponseTransactionState>;
 
 /** A description that says only why there is none. */
 export const undescribed = (transactionalId: string, errorCode: number): DescribedTransaction => ({
@@ -58,5 +55,5 @@ export const list = (
     if (durationMs >= 0 && now - startTimestamp <= durationMs) continue;
     if (matches(transactionalId)) transactions.push({ transactionalId, producerId, transactionState });
   }
-  return { unknownStates: states.filter((name) => !isStateName(name)), transactions };
+  return transactions;
 };

@@ -79,6 +79,7 @@ describe("ApiVersions", () => {
     expect(before.finalizedFeatures).toEqual([
       { name: "metadata.version", maxVersionLevel: 30, minVersionLevel: 30 },
       { name: "group.version", maxVersionLevel: 1, minVersionLevel: 1 },
+      { name: "transaction.version", maxVersionLevel: 2, minVersionLevel: 2 },
     ]);
     expect(before.finalizedFeaturesEpoch).toBeGreaterThanOrEqual(0);
     cluster.create({ name: "t" });
@@ -91,6 +92,7 @@ describe("ApiVersions", () => {
     expect(response.supportedFeatures).toEqual([
       { name: "metadata.version", minVersion: 7, maxVersion: 30 },
       { name: "group.version", minVersion: 0, maxVersion: 1 },
+      { name: "transaction.version", minVersion: 0, maxVersion: 2 },
     ]);
   });
 });

@@ -22,7 +22,7 @@ describe("InitProducerId", () => {
     ["an epoch without an id", { transactionalId: null, producerId: -1, producerEpoch: 7 }, 42],
     ["a timeout of 0", { transactionalId: "t", transactionTimeoutMs: 0 }, 50],
     ["a timeout above transaction.max.timeout.ms", { transactionalId: "t", transactionTimeoutMs: 900_001 }, 50],
-    ["a transactional id, while there is no coordinator", { transactionalId: "t", transactionTimeoutMs: 900_000 }, 15],
+    ["a transactional id that is not coordinated here", { transactionalId: "t", transactionTimeoutMs: 900_000 }, 16],
   ];
   for (const [what, request, code] of refusals) {
     test(`#50 ${what}: ${code}`, async () => {

@@ -34,6 +34,7 @@ export interface HandlingOptions {
   readonly handlers?: ReadonlyArray<Handler>;
   readonly deleteRecords?: (topicId: Uuid, partition: number, before: number) => DeleteRecordsReply;
   readonly groups?: Ports["groups"];
+  readonly transactions?: Ports["transactions"];
   readonly describeLogDirs?: ReplicaManagerPort["describeLogDirs"];
 }
 
@@ -68,6 +69,9 @@ export class Handling {
         append: () => {
           throw new Defect("no handler here appends");
         },
+        beginVerification: () => {
+          throw new Defect("no handler here verifies");
+        },
         validationRules: () => {
           throw new Defect("no handler here validates");
         },
@@ -79,6 +83,13 @@ export class Handling {
       },
       groups: options.groups ?? {
         partitionOf: () => undefined,
+        ask: () => Effect.succeed(Errors.NOT_COORDINATOR),
+        completeTransaction: (_partition, _end, settle) => settle(Errors.NOT_LEADER_OR_FOLLOWER),
+        askAll: () => Effect.succeed([]),
+      },
+      transactions: options.transactions ?? {
+        partitionOf: () => undefined,
+        tell: (_id, _command, settle) => settle(Errors.NOT_COORDINATOR),
         ask: () => Effect.succeed(Errors.NOT_COORDINATOR),
         askAll: () => Effect.succeed([]),
       },
@@ -103,6 +114,7 @@ export class Handling {
           this.writes.ended += 1;
         };
       },
+      hold: () => () => {},
       afterWrites: (task) => task(),
       onClose: () => () => {},
     };

@@ -11,6 +11,7 @@ describe("Activate", () => {
     expect(cluster.records).toEqual([
       { type: "FeatureLevelRecord", message: { name: "metadata.version", featureLevel: 30 } },
       { type: "FeatureLevelRecord", message: { name: "group.version", featureLevel: 1 } },
+      { type: "FeatureLevelRecord", message: { name: "transaction.version", featureLevel: 2 } },
       {
         type: "ConfigRecord",
         message: { resourceType: 4, resourceName: "", name: "min.insync.replicas", value: "1" },
@@ -35,9 +36,9 @@ describe("RegisterBroker", () => {
   test("the broker epoch is the offset of the registration, so it never repeats", () => {
     const cluster = new Cluster();
     cluster.ask({ type: "Activate" });
-    expect(cluster.register(1)).toBe(3);
     expect(cluster.register(1)).toBe(4);
-    expect(cluster.image.brokers.get(1)?.brokerEpoch).toBe(4);
+    expect(cluster.register(1)).toBe(5);
+    expect(cluster.image.brokers.get(1)?.brokerEpoch).toBe(5);
   });
 
   test("a fenced broker is not shown; unfencing shows it", () => {
@@ -113,7 +114,7 @@ describe("RegisterBroker", () => {
 });
 
 describe("AllocateProducerIds", () => {
-  const allocate = (cluster: Cluster, brokerEpoch = 3) =>
+  const allocate = (cluster: Cluster, brokerEpoch = 4) =>
     cluster.ask({ type: "AllocateProducerIds", brokerId: 1, brokerEpoch });
 
   test("blocks of 1000, none handed out twice", () => {
@@ -128,7 +129,7 @@ describe("AllocateProducerIds", () => {
   test("a previous incarnation of the broker gets none", () => {
     const cluster = oneBroker();
     expect(allocate(cluster, 0)).toEqual({
-      error: { code: 77, message: "Expected broker epoch 3, but got broker epoch 0" },
+      error: { code: 77, message: "Expected broker epoch 4, but got broker epoch 0" },
       producerIdStart: -1,
       producerIdLen: 0,
     });

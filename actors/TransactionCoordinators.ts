@@ -1,0 +1,90 @@
+/**
+ * The way to each transactional id's coordinator, by partition of `__transaction_state`. What must stay true: a
+ * coordinator whose log holds anything is at work from the broker's start on, asked or not, because its open
+ * transactions must time out and its prepared ones must be completed (T12).
+ */
+import * as Effect from "effect/Effect";
+import type { TransactionCoordinatorPort } from "../src/api/Ports.ts";
+import { TRANSACTION_STATE_TOPIC } from "../src/metadata/TopicName.ts";
+import { Errors } from "../src/protocol/Errors.ts";
+import type { TransactionCommand, TransactionReply } from "../src/transaction/TransactionCoordinator.ts";
+import { CoordinatorsByPartition, type CoordinatorsEnvironment } from "./CoordinatorsByPartition.ts";
+import { TransactionCoordinator, type TransactionCoordinatorEnvironment } from "./TransactionCoordinator.ts";
+
+export type TransactionCoordinatorsEnvironment = CoordinatorsEnvironment &
+  Omit<TransactionCoordinatorEnvironment, "view" | "append" | "maxBatchBytes">;
+
+export class TransactionCoordinators implements TransactionCoordinatorPort {
+  private readonly coordinators: CoordinatorsByPartition<TransactionCoordinator>;
+
+  constructor(private readonly environment: TransactionCoordinatorsEnvironment) {
+    this.coordinators = new CoordinatorsByPartition(
+      TRANSACTION_STATE_TOPIC,
+      environment,
+      (partition, journal) =>
+        new TransactionCoordinator(`transaction coordinator ${partition}`, { ...environment, ...journal }),
+    );
+  }
+
+  /** Puts every coordinator to work whose log is not empty. */
+  resume(): void {
+    const topics = new Map([[TRANSACTION_STATE_TOPIC, new Set(this.coordinators.local())]]);
+    for (const directory of this.environment.replicas.describeLogDirs(topics)) {
+      for (const topic of directory.topics) {
+        for (const { partition, size } of topic.partitions) {
+          if (size > 0) this.coordinators.at(partition)?.actor.tell({ kind: "load" });
+        }
+      }
+    }
+  }
+
+  partitionOf(transactionalId: string): number | undefined {
+    return this.coordinators.partitionOf(transactionalId);
+  }
+
+  tell<C extends TransactionCommand>(
+    transactionalId: string,
+    command: C,
+    settle: (reply: TransactionReply<C["type"]> | number) => void,
+  ): void {
+    this.tellPartition(this.partitionOf(transactionalId), command, settle);
+  }
+
+  ask<C extends TransactionCommand>(
+    transactionalId: string,
+    command: C,
+  ): Effect.Effect<TransactionReply<C["type"]> | number> {
+    return Effect.callback<TransactionReply<C["type"]> | number>((resume) =>
+      this.tell(transactionalId, command, (reply) => resume(Effect.succeed(reply))),
+    );
+  }
+
+  askAll<C extends TransactionCommand>(command: C): Effect.Effect<ReadonlyArray<TransactionReply<C["type"]> | number>> {
+    return Effect.suspend(() =>
+      Effect.all(
+        this.coordinators
+          .local()
+          .map((partition) =>
+            Effect.callback<TransactionReply<C["type"]> | number>((resume) =>
+              this.tellPartition<C>(partition, command, (reply) => resume(Effect.succeed(reply))),
+            ),
+          ),
+        { concurrency: "unbounded" },
+      ),
+    );
+  }
+
+  private tellPartition<C extends TransactionCommand>(
+    partition: number | undefined,
+    command: C,
+    settle: (reply: TransactionReply<C["type"]> | number) => void,
+  ): void {
+    const coordinator = partition === undefined ? undefined : this.coordinators.at(partition);
+    if (coordinator === undefined) return settle(Errors.NOT_COORDINATOR);
+    coordinator.actor.tell({
+      kind: "command",
+      command,
+      settle: (reply) => settle(reply as TransactionReply<C["type"]> | number),
+    });
+  }
+}
