@@ -60,10 +60,8 @@ export const openMetadataLog = async (
   const folder = `${directory.path}/${METADATA_FOLDER}`;
   const opening = directory.openFolder(METADATA_FOLDER, TOPIC_ID, DEFAULT_LOG_CONFIG);
   const opened = isPending(opening) ? await opening : opening;
-  const snapshot = newestSnapshot(disk, folder);
-  let image = emptyImage(directory.clusterId);
-  if (snapshot !== undefined) image = loadSnapshot(directory.clusterId, snapshot.id, snapshot.bytes, codecs);
-  image = await replay(opened, image, codecs);
+  const newest = newestSnapshot(context, disk, folder, directory.clusterId, codecs);
+  const image = await replay(opened, newest?.image ?? emptyImage(directory.clusterId), codecs);
   const epoch = opened.state.leaderEpochs.latestEpoch + 1;
   const role = { leaderEpoch: epoch, isLeader: true, isrSize: 1, replicaCount: 1, minInSyncReplicas: 1 };
   const settings = { policy: "ack", flushMessages: Number.MAX_SAFE_INTEGER, flushMs: Number.MAX_SAFE_INTEGER } as const;
@@ -82,18 +80,29 @@ export const openMetadataLog = async (
     opened.state.logEndOffset,
     disk,
     context.clock,
-    snapshot,
+    newest,
     services.snapshotBytes,
   );
   return { log, partition, image };
 };
 
-const newestSnapshot = (disk: Disk, folder: string): { id: SnapshotId; bytes: Uint8Array } | undefined => {
+/** The newest snapshot that can be read. A damaged one is passed over: what it stood for is in the log as well. */
+const newestSnapshot = (
+  context: ActorContext,
+  disk: Disk,
+  folder: string,
+  clusterId: string,
+  codecs: Codecs,
+): { id: SnapshotId; bytes: Uint8Array; image: MetadataImage } | undefined => {
   for (const name of disk.list(folder).reverse()) {
     const id = parseSnapshotFileName(name);
-    if (id === undefined) continue;
-    const bytes = disk.readFile(`${folder}/${name}`);
-    if (bytes !== undefined) return { id, bytes };
+    const bytes = id === undefined ? undefined : disk.readFile(`${folder}/${name}`);
+    if (id === undefined || bytes === undefined) continue;
+    try {
+      return { id, bytes, image: loadSnapshot(clusterId, id, bytes, codecs) };
+    } catch (error) {
+      context.log("warn", `${folder}/${name} is damaged and passed over: ${String(error)}`);
+    }
   }
   return undefined;
 };

@@ -75,6 +75,29 @@ describe("Broker", () => {
     expect(seen.size).toBe(15);
   });
 
+  test("metadata snapshots are taken as the log grows, and a start goes on from the newest one", async () => {
+    using data = temporaryDirectory();
+    const settings = { "metadata.log.max.record.bytes.between.snapshots": "1" };
+    const first = await startRealBroker(data.path, settings);
+    const folder = join(data.path, "__cluster_metadata-0");
+    const before = await first.client.createTopic("before");
+    await first.client.createTopic("gone");
+    await first.client.deleteTopic("gone");
+    await first.stop();
+    const snapshots = readdirSync(folder).filter((name) => /^\d{20}-\d{10}\.checkpoint$/.test(name));
+    expect(snapshots).toHaveLength(1);
+    const whole = await startRealBroker(data.path);
+    expect(whole.log).toEqual([]);
+    expect((await whole.client.topic("before")).id).toBe(before.id);
+    await whole.stop();
+    writeFileSync(join(folder, snapshots[0]!), "rot");
+    await using second = await startRealBroker(data.path);
+    expect(second.log.join("\n")).toContain("is damaged and passed over");
+    expect((await second.client.topic("before")).id).toBe(before.id);
+    await second.client.createTopic("gone");
+    expect((await second.client.topic("gone")).leaders).toEqual([1]);
+  });
+
   test("a deleted topic ends its waiting fetches at once, and its name is usable again with a new id", async () => {
     using data = temporaryDirectory();
     await using broker = await startRealBroker(data.path, { "log.segment.delete.delay.ms": "0" });
