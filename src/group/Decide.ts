@@ -25,6 +25,7 @@ import {
   deleteOffsets,
   expireOffsets,
   fetchOffsets,
+  forgetLostTopics,
   groupTombstones,
   topicsDeleted,
 } from "./OffsetCommands.ts";
@@ -105,7 +106,7 @@ export const decide = (
   return outcome;
 };
 
-/** What a coordinator that has just read its log begins with: sessions of the members it found, and the expiry. */
+/** What a coordinator that has just read its log begins with: sessions of the members it found, and what expires. */
 export const resume = (state: CoordinatorState, context: DecideContext, ask: AskId): Decision => {
   const outcome = new Outcome();
   for (const groupId of state.journal.groups.keys()) {
@@ -113,6 +114,7 @@ export const resume = (state: CoordinatorState, context: DecideContext, ask: Ask
     if (group?.kind === "classic") resumeClassicGroup(group, context, outcome);
     else if (group !== undefined) consumerGroupProtocol.resume(group, { state, context, ask, outcome });
   }
+  forgetLostTopics(state, context, outcome);
   outcome.arm(EXPIRY_TIMER, context.config.number("offsets.retention.check.interval.ms"), { type: "ExpireOffsets" });
   return outcome;
 };

@@ -203,6 +203,23 @@ export const topicsDeleted = (
   }
 };
 
+/**
+ * After a load: a topic that went while nobody read this log took its offsets along. (The metadata that made this broker
+ * the coordinator is newer than any topic whose offsets are in the log.)
+ */
+export const forgetLostTopics = ({ journal }: CoordinatorState, context: DecideContext, outcome: Outcome): void => {
+  const { topicsById } = context.image;
+  outcome.divisible = true;
+  for (const groupId of journal.offsets.groupIds()) {
+    for (const [topic, partitions] of journal.offsets.of(groupId)!) {
+      for (const [partition, { topicId }] of partitions) {
+        if (topicId === ZERO_UUID || topicsById.get(topicId) !== undefined) continue;
+        outcome.records.push(tombstone(groupId, topic, partition));
+      }
+    }
+  }
+};
+
 /** From when an offset's retention counts; undefined: nothing of this group expires now. */
 const retentionStart = (group: Group): ((committed: CommittedOffset) => Timestamp) | undefined => {
   const sinceCommit = (committed: CommittedOffset): Timestamp => committed.commitTimestamp;

@@ -3,7 +3,7 @@ import type { AskId } from "../../src/group/ClassicGroup.ts";
 import { ByteWriter } from "../../src/prelude/ByteWriter.ts";
 import { Errors } from "../../src/protocol/Errors.ts";
 import type { JoinGroupResponse } from "../../src/protocol/generated/JoinGroupResponse.ts";
-import type { CoordinatorWorld } from "./CoordinatorWorld.ts";
+import { type CoordinatorWorld, topicIdOf } from "./CoordinatorWorld.ts";
 
 export const CLIENT = { clientId: "client", host: "/10.0.0.8" } as const;
 export const SESSION_MS = 10_000;
@@ -250,9 +250,6 @@ export const commitOffset = (
   });
   return reply.topics[0]!.partitions[0]!.errorCode;
 };
-
-/** Any id that is the topic's own. */
-export const topicIdOf = (topic: string): string => Buffer.from(topic.padEnd(16, "-")).toString("base64url");
 
 /** What the group has committed for one partition; -1: nothing. */
 export const fetchOffset = (world: CoordinatorWorld, groupId: string, topic: string, partition: number): number => {

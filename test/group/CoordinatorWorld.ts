@@ -45,6 +45,22 @@ export const plainJournal = (journal: GroupJournal): unknown => ({
     ]),
 });
 
+/** Any id that is the topic's own. */
+export const topicIdOf = (topic: string): string => Buffer.from(topic.padEnd(16, "-")).toString("base64url");
+
+/** A cluster of one broker with topics of three partitions each. */
+export const withTopics = (...names: string[]): MetadataImage => {
+  const cluster = oneBroker();
+  cluster.ask({
+    type: "CreateTopics",
+    topics: names.map((name) => ({ name, numPartitions: 3, replicationFactor: 1, assignments: [], configs: [] })),
+    validateOnly: false,
+    topicIds: names.map(topicIdOf),
+    seed: 1,
+  });
+  return cluster.image;
+};
+
 const WALL_AT_START = 1_700_000_000_000;
 
 export class CoordinatorWorld {
@@ -55,7 +71,7 @@ export class CoordinatorWorld {
   log: Written[] = [];
   readonly replies = new Map<AskId, unknown>();
   readonly config: BrokerConfig;
-  image: MetadataImage = oneBroker().image;
+  image: MetadataImage = withTopics("t", "u");
   /** Sees every classic group before and after each decision that changes it. */
   onChange: (before: ClassicGroup, after: ClassicGroup) => void = () => {};
   private shadow = emptyJournal();

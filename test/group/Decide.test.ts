@@ -7,8 +7,8 @@ import * as fc from "fast-check";
 import type { ClassicGroup } from "../../src/group/ClassicGroup.ts";
 import { classicGroup } from "../../src/group/CoordinatorState.ts";
 import { Errors } from "../../src/protocol/Errors.ts";
-import { ClassicClient, commitOffset, fetchOffset, SESSION_MS, topicIdOf } from "./ClassicClient.ts";
-import { CoordinatorWorld, plainJournal } from "./CoordinatorWorld.ts";
+import { ClassicClient, commitOffset, fetchOffset, SESSION_MS } from "./ClassicClient.ts";
+import { CoordinatorWorld, plainJournal, topicIdOf } from "./CoordinatorWorld.ts";
 
 const GROUP = "g";
 const TOPICS = ["t", "u"];

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { decodeGroupRecord, encodeGroupRecord, type GroupRecord } from "../../src/group/GroupRecords.ts";
 import { ByteWriter } from "../../src/prelude/ByteWriter.ts";
 import { ZERO_UUID } from "../../src/prelude/Types.ts";
-import { topicIdOf } from "./ClassicClient.ts";
+import { topicIdOf } from "./CoordinatorWorld.ts";
 
 const commit: GroupRecord = {
   kind: "OffsetCommit",

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { classicGroup } from "../../src/group/CoordinatorState.ts";
 import { Errors } from "../../src/protocol/Errors.ts";
-import { ClassicClient, commitOffset, fetchOffset, topicIdOf } from "./ClassicClient.ts";
-import { CoordinatorWorld } from "./CoordinatorWorld.ts";
+import { ClassicClient, commitOffset, fetchOffset } from "./ClassicClient.ts";
+import { CoordinatorWorld, topicIdOf, withTopics } from "./CoordinatorWorld.ts";
 
 const GROUP = "g";
 const DAY = 86_400_000;
@@ -190,6 +190,17 @@ describe("expiry and deleted topics", () => {
     w.answer({ type: "OffsetCommit", request, version: 4 });
     w.advance(700_000);
     expect(fetchOffset(w, GROUP, "u", 0)).toBe(-1);
+  });
+
+  test("a topic that went while nobody looked has no offsets after the next load", () => {
+    const w = world();
+    commitOffset(w, GROUP, "t", 0, 5);
+    commitOffset(w, GROUP, "u", 0, 6);
+    w.restart();
+    expect(fetchOffset(w, GROUP, "t", 0)).toBe(5);
+    w.image = withTopics("u");
+    w.restart();
+    expect([fetchOffset(w, GROUP, "t", 0), fetchOffset(w, GROUP, "u", 0)]).toEqual([-1, 6]);
   });
 
   test("a deleted topic's offsets go, but not those of a new topic of its name", () => {
