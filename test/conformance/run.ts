@@ -57,6 +57,7 @@ const suiteFiles = [
   "Librdkafka",
   "Groups",
   "GroupClients",
+  "ConsumerGroups",
 ];
 
 interface Outcome {
