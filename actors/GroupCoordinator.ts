@@ -121,6 +121,7 @@ export class GroupCoordinator implements Behavior<GroupCoordinatorMessage> {
   private endTransaction(end: EndOfTransaction, settle: (error: number) => void): void {
     if (this.phase === "unloaded") this.load();
     if (this.phase !== "active") return settle(Errors.NOT_LEADER_OR_FOLLOWER);
+    this.journal.offsets.endTransaction(end.producerId, end.committed);
     this.log.appendMarker(end);
     this.log.whenCommitted(() => settle(Errors.NONE), settle);
   }
@@ -161,13 +162,14 @@ export class GroupCoordinator implements Behavior<GroupCoordinatorMessage> {
   }
 
   /** Appends and folds a decision's records; false when they are more than one batch may hold. */
-  private write({ records: events, divisible }: Decision): boolean {
+  private write({ records: events, divisible, transaction }: Decision): boolean {
     const base = this.log.end;
-    if (!this.log.append(events.map(encodeGroupRecord), divisible === true)) {
+    if (!this.log.append(events.map(encodeGroupRecord), divisible === true, transaction)) {
       this.environment.log("error", `${this.name}: a decision of ${events.length} records is above the batch limit`);
       return false;
     }
-    for (const [index, event] of events.entries()) evolve(this.journal, event, base + index);
+    const producerId = transaction?.producerId ?? -1;
+    for (const [index, event] of events.entries()) evolve(this.journal, event, base + index, producerId);
     return true;
   }
 
@@ -196,13 +198,14 @@ export class GroupCoordinator implements Behavior<GroupCoordinatorMessage> {
       begin: () => {
         journal = emptyJournal();
       },
-      fold: (key, value, offset) => {
+      fold: (key, value, offset, producerId) => {
         const event: GroupRecord | string = decodeGroupRecord(key, value);
-        if (typeof event !== "string") evolve(journal, event, offset);
+        if (typeof event !== "string") evolve(journal, event, offset, producerId);
         else if (event === "newer") {
           this.environment.log("warn", `${this.name}: the value at offset ${offset} is of a newer format`);
         }
       },
+      ended: (producerId, committed) => journal.offsets.endTransaction(producerId, committed),
       ready: () => {
         this.journal = journal;
         this.phase = "active";

@@ -10,6 +10,7 @@ import type { AppendCommand, DeleteRecordsReply, LogDirDescription, ReplicaManag
 import type { BrokerConfig } from "../src/config/BrokerConfig.ts";
 import { TopicConfig } from "../src/config/TopicConfig.ts";
 import type { ValidationRules } from "../src/log/LogValidator.ts";
+import type { VerificationGuard, VerificationRequest } from "../src/log/Verifications.ts";
 import { touchedTopics } from "../src/metadata/MetadataDelta.ts";
 import {
   ConfigResourceType,
@@ -21,7 +22,6 @@ import {
 import type { MetadataRecord } from "../src/metadata/MetadataRecords.ts";
 import type { PartitionRole } from "../src/partition/Partition.ts";
 import type { PartitionView } from "../src/partition/PartitionView.ts";
-import type { VerificationGuard, VerificationRequest } from "../src/partition/Verifications.ts";
 import { DiskError } from "../src/platform/Disk.ts";
 import { isPending, type MaybePending, type MonotonicMs, type Offset, type Uuid } from "../src/prelude/Types.ts";
 import { Errors } from "../src/protocol/Errors.ts";
@@ -192,12 +192,14 @@ export class ReplicaManager implements ReplicaManagerPort {
 
   /**
    * Every hosted partition that has records, one after another, with its topic's configuration at that moment; one that
-   * was not used yet is opened for it. What comes or goes meanwhile may be missed.
+   * was not used yet is opened for it, if its topic is `wanted`. What comes or goes meanwhile may be missed.
    */
-  async *maintained(): AsyncIterable<{ readonly partition: Partition; readonly config: TopicConfig }> {
+  async *maintained(
+    wanted: (config: TopicConfig) => boolean = () => true,
+  ): AsyncIterable<{ readonly partition: Partition; readonly config: TopicConfig }> {
     for (const id of [...this.topics.keys()]) {
       const topic = this.topics.get(id);
-      if (topic === undefined) continue;
+      if (topic === undefined || !wanted(topic.config)) continue;
       for (const [index, hosted] of topic.partitions.entries()) {
         if (hosted === undefined || this.topics.get(id) !== topic) continue;
         if (hosted.opened === undefined) {

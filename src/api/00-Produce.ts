@@ -8,7 +8,7 @@
  * Owns the order of the request-level checks and the joining of the partitions' replies; each batch is judged by
  * `LogValidator` and decided by its partition. What must stay true: every batch is handed to its partition before
  * `handle` gives up the thread, or else the connection is held until it has been (order on the connection); a
- * transactional batch goes there only when its transaction includes the partition (T11, `ProduceVerification`); every
+ * transactional batch goes there only when its transaction includes the partition (T11, `TransactionVerification`); every
  * named partition is answered once, and `acks=0` is never answered: an error closes the connection.
  */
 import * as Effect from "effect/Effect";
@@ -24,17 +24,21 @@ import type { TopicImage } from "../metadata/MetadataImage.ts";
 import { isInternalTopic } from "../metadata/TopicName.ts";
 import type { AppendReply } from "../partition/Partition.ts";
 import type { Uuid } from "../prelude/Types.ts";
-import { Errors } from "../protocol/Errors.ts";
+import { Errors, errorName } from "../protocol/Errors.ts";
 import type { ProduceRequest } from "../protocol/generated/ProduceRequest.ts";
 import { emptyProduceResponse, type ProduceResponse } from "../protocol/generated/ProduceResponse.ts";
 import { isTransactional } from "../record/RecordBatch.ts";
-import { type VerifiedProduce, verifyProduce } from "./ProduceVerification.ts";
+import type { AppendCommand } from "./Ports.ts";
 import type { RequestContext } from "./RequestContext.ts";
 import { CloseConnection, defineHandler } from "./Router.ts";
+import { asksCoordinator, verifyTransaction } from "./TransactionVerification.ts";
 
 type TopicAnswer = ProduceResponse["responses"][number];
 type PartitionAnswer = TopicAnswer["partitionResponses"][number];
 
+/** TRANSACTION_ABORTABLE is known; partitions enter the transaction with their first batch; topics have ids. */
+const ABORTABLE_FROM = 11;
+const ADDS_PARTITIONS_FROM = 12;
 const TOPIC_IDS_FROM = 13;
 
 export const Produce = defineHandler<ProduceRequest, ProduceResponse>({
@@ -74,6 +78,11 @@ interface Handover {
   settled: boolean;
 }
 
+/** What the appends of transactional batches bring along. */
+type Verifications = ReadonlyMap<Handover, AppendCommand["verification"]>;
+
+const NOTHING_VERIFIED: Verifications = new Map();
+
 class ProduceInFlight {
   private readonly response: ProduceResponse = emptyProduceResponse();
   private handovers: ReadonlyArray<Handover> = [];
@@ -90,11 +99,12 @@ class ProduceInFlight {
 
   start(): void {
     const judged = this.judge();
-    if (!judged.some(({ batch }) => isTransactional(batch.info.attributes))) return this.handOver(judged);
-    this.handOverVerified(judged);
+    const transactional = judged.filter(({ batch }) => isTransactional(batch.info.attributes));
+    if (transactional.length === 0) this.handOver(judged, NOTHING_VERIFIED);
+    else this.handOverVerified(judged, transactional);
   }
 
-  private handOver(handovers: ReadonlyArray<Handover>, verified?: VerifiedProduce): void {
+  private handOver(handovers: ReadonlyArray<Handover>, verifications: Verifications): void {
     this.handovers = handovers;
     if (this.handovers.length === 0) return this.finish();
     this.unsettled = this.handovers.length;
@@ -109,8 +119,9 @@ class ProduceInFlight {
     for (const handover of this.handovers) {
       const { batch, topicId, answer } = handover;
       const settle = (reply: AppendReply): void => this.settle(handover, reply);
-      const command = { batch, acks, settle, applied, ...verified?.verificationOf(handover) };
-      ports.replicas.append(topicId, answer.index, command);
+      const command = { batch, acks, settle, applied };
+      const verification = verifications.get(handover);
+      ports.replicas.append(topicId, answer.index, verification === undefined ? command : { ...command, verification });
     }
     if (!this.finished && acks === -1) {
       this.cancelTimeout = ports.timers.after(this.request.timeoutMs, () => this.finish());
@@ -118,19 +129,46 @@ class ProduceInFlight {
   }
 
   /** Partitions that may not be written to are answered; the others' batches follow when that is known. */
-  private handOverVerified(handovers: ReadonlyArray<Handover>): void {
-    const { connection } = this.context;
+  private handOverVerified(judged: ReadonlyArray<Handover>, transactional: ReadonlyArray<Handover>): void {
+    const { connection, ports, version } = this.context;
+    const producer = transactional[0]!.batch.info;
+    const { producerId, producerEpoch } = producer;
+    if (
+      transactional.some(
+        ({ batch: { info } }) => info.producerId !== producerId || info.producerEpoch !== producerEpoch,
+      )
+    ) {
+      for (const { answer } of judged) fillRejection(answer, refusal(Errors.INVALID_PRODUCER_ID_MAPPING));
+      return this.finish();
+    }
+    const support = {
+      addsPartitions: version >= ADDS_PARTITIONS_FROM,
+      knowsAbortable: version >= ABORTABLE_FROM,
+    };
+    const destinations = transactional.map(({ topicId, topic, answer, batch }) => ({
+      topicId,
+      topic,
+      partition: answer.index,
+      baseSequence: batch.info.baseSequence,
+    }));
     let release: (() => void) | undefined;
     let done = false;
-    verifyProduce(this.request.transactionalId ?? "", handovers, this.context, (verified) => {
+    verifyTransaction(this.request.transactionalId ?? "", producer, destinations, support, ports, (verified) => {
       done = true;
-      const good: Handover[] = [];
-      for (const handover of handovers) {
-        const error = verified.errorOf(handover);
-        if (error === undefined) good.push(handover);
-        else fillRejection(handover.answer, error);
+      const refused = new Set<Handover>();
+      const verifications = new Map<Handover, AppendCommand["verification"]>();
+      const asks = asksCoordinator(support.addsPartitions, ports.config);
+      for (const [index, { error, guard }] of verified.entries()) {
+        const handover = transactional[index]!;
+        if (error !== Errors.NONE) {
+          fillRejection(handover.answer, unverified(error, support.addsPartitions));
+          refused.add(handover);
+        } else if (asks) verifications.set(handover, { guard, supportsEpochBump: support.addsPartitions });
       }
-      this.handOver(good, verified);
+      this.handOver(
+        judged.filter((handover) => !refused.has(handover)),
+        verifications,
+      );
       release?.();
     });
     if (!done) release = connection.hold();
@@ -241,6 +279,31 @@ const WITHOUT_LOG_START: ReadonlySet<number> = new Set([
 ]);
 
 const refusal = (error: number): Rejection => ({ error, message: null, recordErrors: [] });
+
+/** Why a batch is not appended, from what the transaction coordinator has said (`handleProduceAppend`). */
+const unverified = (error: number, addsPartitions: boolean): Rejection => {
+  switch (error) {
+    case Errors.INVALID_TXN_STATE:
+      return { ...refusal(error), message: "Partition was not added to the transaction" };
+    case Errors.CONCURRENT_TRANSACTIONS:
+      // Frequent while the last transaction is being completed, and known to these clients.
+      if (addsPartitions) return refusal(error);
+      return tryAgain(error);
+    case Errors.COORDINATOR_LOAD_IN_PROGRESS:
+    case Errors.COORDINATOR_NOT_AVAILABLE:
+    case Errors.NOT_COORDINATOR:
+      return tryAgain(error);
+    default:
+      return refusal(error);
+  }
+};
+
+/** An error every producer retries without asking for metadata again. */
+const tryAgain = (error: number): Rejection => ({
+  error: Errors.NOT_ENOUGH_REPLICAS,
+  message: `Unable to verify the partition has been added to the transaction. Underlying error: ${errorName(error)}`,
+  recordErrors: [],
+});
 
 const fillRejection = (answer: PartitionAnswer, { error, message, recordErrors }: Rejection): void => {
   answer.errorCode = error;

@@ -25,6 +25,7 @@ import { AddPartitionsToTxn } from "./24-AddPartitionsToTxn.ts";
 import { AddOffsetsToTxn } from "./25-AddOffsetsToTxn.ts";
 import { EndTxn } from "./26-EndTxn.ts";
 import { WriteTxnMarkers } from "./27-WriteTxnMarkers.ts";
+import { TxnOffsetCommit } from "./28-TxnOffsetCommit.ts";
 import { DescribeConfigs } from "./32-DescribeConfigs.ts";
 import { AlterConfigs } from "./33-AlterConfigs.ts";
 import { DescribeLogDirs } from "./35-DescribeLogDirs.ts";
@@ -78,6 +79,7 @@ export const makeHandlers = (): HandlerTable =>
     AddOffsetsToTxn,
     EndTxn,
     WriteTxnMarkers,
+    TxnOffsetCommit,
     DescribeProducers,
     DescribeTransactions,
     ListTransactions,

@@ -22,6 +22,7 @@ import { deleteGroups, describeGroups, listGroups } from "./GroupAdmin.ts";
 import type { CoordinatorState, DecideContext, Decision, GroupCommand } from "./GroupCoordinator.ts";
 import {
   commitOffsets,
+  commitTransactionalOffsets,
   deleteOffsets,
   expireOffsets,
   fetchOffsets,
@@ -55,6 +56,9 @@ export const decide = (
       break;
     case "OffsetCommit":
       commitOffsets(command, deciding);
+      break;
+    case "TxnOffsetCommit":
+      commitTransactionalOffsets(command, deciding);
       break;
     case "OffsetFetch":
       fetchOffsets(state, command, ask, outcome);

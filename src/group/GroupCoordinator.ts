@@ -6,8 +6,9 @@
  * ask is answered exactly once, at once or by a later decision that names it.
  */
 import type { BrokerConfig } from "../config/BrokerConfig.ts";
+import type { VerificationGuard } from "../log/Verifications.ts";
 import type { MetadataImage } from "../metadata/MetadataImage.ts";
-import type { Timestamp, Uuid } from "../prelude/Types.ts";
+import type { ProducerEpoch, ProducerId, Timestamp, Uuid } from "../prelude/Types.ts";
 import type { ConsumerGroupDescribeResponse } from "../protocol/generated/ConsumerGroupDescribeResponse.ts";
 import type { ConsumerGroupHeartbeatRequest } from "../protocol/generated/ConsumerGroupHeartbeatRequest.ts";
 import type { ConsumerGroupHeartbeatResponse } from "../protocol/generated/ConsumerGroupHeartbeatResponse.ts";
@@ -28,6 +29,8 @@ import type { OffsetFetchRequestGroup } from "../protocol/generated/OffsetFetchR
 import type { OffsetFetchResponseGroup } from "../protocol/generated/OffsetFetchResponse.ts";
 import type { SyncGroupRequest } from "../protocol/generated/SyncGroupRequest.ts";
 import type { SyncGroupResponse } from "../protocol/generated/SyncGroupResponse.ts";
+import type { TxnOffsetCommitRequest } from "../protocol/generated/TxnOffsetCommitRequest.ts";
+import type { TxnOffsetCommitResponse } from "../protocol/generated/TxnOffsetCommitResponse.ts";
 import type { AskId, ClassicGroup } from "./ClassicGroup.ts";
 import type { ConsumerGroupVolatile } from "./ConsumerGroupVolatile.ts";
 import type { GroupJournal } from "./GroupJournal.ts";
@@ -39,6 +42,12 @@ export interface Client {
   readonly clientId: string;
   /** As Kafka writes it: a slash and the address. */
   readonly host: string;
+}
+
+export interface TransactionOfRecords {
+  readonly producerId: ProducerId;
+  readonly producerEpoch: ProducerEpoch;
+  readonly verification: { readonly guard: VerificationGuard | undefined; readonly supportsEpochBump: boolean };
 }
 
 /** What each command carries, and what answers it. Every command but the timers' has an asker. */
@@ -60,6 +69,19 @@ export interface GroupCommandTypes {
     /** Topics are resolved (name and id both there) and exist; what does not is answered by the handler. */
     command: { readonly request: OffsetCommitRequest; readonly version: number };
     reply: OffsetCommitResponse;
+  };
+  TxnOffsetCommit: {
+    /** The offsets count when the transaction commits. */
+    command: {
+      readonly request: TxnOffsetCommitRequest;
+      /** Of the request, resolved: only what exists, and only what is answered. */
+      readonly topics: ReadonlyArray<TxnOffsetCommitRequest["topics"][number] & { readonly topicId: Uuid }>;
+      /** That the transaction includes this coordinator's partition: open here already, or verified under the guard. */
+      readonly guard: VerificationGuard | undefined;
+      /** The client speaks transactions version 2. */
+      readonly supportsEpochBump: boolean;
+    };
+    reply: TxnOffsetCommitResponse;
   };
   OffsetFetch: {
     /** Names and ids of topics are both filled in; topics null: all of the group's. */
@@ -148,6 +170,8 @@ export type VolatileGroup = ClassicGroup | ConsumerGroupVolatile;
 export interface Decision {
   /** In order; they become one record batch. */
   readonly records: ReadonlyArray<GroupRecord>;
+  /** The records belong to this producer's transaction. */
+  readonly transaction?: TransactionOfRecords | undefined;
   /** The records may be spread over several batches: each stands for itself (expiry, deletion). */
   readonly divisible?: boolean;
   readonly answers: ReadonlyArray<Answer>;

@@ -3,7 +3,7 @@
  * replay alike. What must stay true: `replay(log) == journal`, also after compaction (the last value of each key, in
  * the order of the log); a record never fails the fold, whatever came before it was compacted away.
  */
-import type { Offset } from "../prelude/Types.ts";
+import type { Offset, ProducerId } from "../prelude/Types.ts";
 import type { GroupMetadataValue } from "../protocol/generated/GroupMetadataValue.ts";
 import { type ConsumerGroup, evolveConsumerGroup } from "./ConsumerGroup.ts";
 import type { GroupRecord } from "./GroupRecords.ts";
@@ -25,11 +25,19 @@ export interface GroupJournal {
 
 export const emptyJournal = (): GroupJournal => ({ groups: new Map(), offsets: new CommittedOffsets() });
 
-/** Folds one record in; `offset` is the record's place in the log. */
-export const evolve = (journal: GroupJournal, record: GroupRecord, offset: Offset): void => {
+/**
+ * Folds one record in; `offset` is the record's place in the log, `producerId` the producer whose open transaction it
+ * belongs to (offsets only), -1 for none.
+ */
+export const evolve = (
+  journal: GroupJournal,
+  record: GroupRecord,
+  offset: Offset,
+  producerId: ProducerId = -1,
+): void => {
   switch (record.kind) {
     case "OffsetCommit":
-      return journal.offsets.evolve(record.key, record.value, offset);
+      return journal.offsets.evolve(record.key, record.value, offset, producerId);
     case "GroupMetadata":
       return evolveClassicGroup(journal, record);
     default:

@@ -12,6 +12,7 @@ import type {
   OffsetFetchResponseGroup,
   OffsetFetchResponsePartitions,
 } from "../protocol/generated/OffsetFetchResponse.ts";
+import type { TxnOffsetCommitResponsePartition } from "../protocol/generated/TxnOffsetCommitResponse.ts";
 import { touchMember } from "./ClassicCommands.ts";
 import { type AskId, type ClassicGroup, CONSUMER_PROTOCOL_TYPE, isSubscribedTo, memberError } from "./ClassicGroup.ts";
 import type { ConsumerGroup } from "./ConsumerGroup.ts";
@@ -92,6 +93,68 @@ export const commitOffsets = (command: GroupCommand<"OffsetCommit">, deciding: D
   outcome.answer<"OffsetCommit">(ask, { throttleTimeMs: 0, topics });
 };
 
+/** Whether the request may commit at all: like a plain commit's verdict, but old clients need not say who they are. */
+const transactionalVerdictOf = (
+  group: Group | undefined,
+  command: GroupCommand<"TxnOffsetCommit">,
+  deciding: Deciding,
+): CommitVerdict => {
+  const { generationId, memberId, groupInstanceId } = command.request;
+  const anonymous = generationId < 0 && memberId === "" && groupInstanceId === null;
+  if (group === undefined) return generationId < 0 ? Errors.NONE : Errors.ILLEGAL_GENERATION;
+  if (anonymous) return Errors.NONE;
+  if (group.kind === "classic") {
+    if (generationId < 0 && group.state === "Empty") return Errors.NONE;
+    const error = memberError(group, memberId, groupInstanceId);
+    if (error !== Errors.NONE) return error;
+    return generationId === group.generation ? Errors.NONE : Errors.ILLEGAL_GENERATION;
+  }
+  const asCommit: OffsetCommitRequest = {
+    groupId: group.groupId,
+    generationIdOrMemberEpoch: generationId,
+    memberId,
+    groupInstanceId,
+    retentionTimeMs: DEFAULT_RETENTION,
+    topics: command.topics.map(({ name, topicId, partitions }) => ({ name, topicId, partitions: [...partitions] })),
+  };
+  const verdict = consumerGroupProtocol.commit(group, asCommit, GROUP_ID_NOT_FOUND_FROM, deciding);
+  return verdict === Errors.STALE_MEMBER_EPOCH ? Errors.ILLEGAL_GENERATION : verdict;
+};
+
+/** A transaction's commit: the offsets wait for its end (O2, KIP-447). */
+export const commitTransactionalOffsets = (command: GroupCommand<"TxnOffsetCommit">, deciding: Deciding): void => {
+  const { request, guard, supportsEpochBump } = command;
+  const { groupId, producerId, producerEpoch } = request;
+  const { state, context, ask, outcome } = deciding;
+  const verdict = transactionalVerdictOf(groupOf(state, groupId), command, deciding);
+  const maxMetadata = context.config.number("offset.metadata.max.bytes");
+  outcome.transaction = { producerId, producerEpoch, verification: { guard, supportsEpochBump } };
+  const topics = command.topics.map(({ name, topicId, partitions }) => ({
+    name,
+    partitions: partitions.map((partition): TxnOffsetCommitResponsePartition => {
+      const { partitionIndex, committedMetadata } = partition;
+      const refuse = (errorCode: number) => ({ partitionIndex, errorCode });
+      const error = typeof verdict === "number" ? verdict : verdict(topicId, name, partitionIndex);
+      if (error !== Errors.NONE) return refuse(error);
+      if ((committedMetadata?.length ?? 0) > maxMetadata) return refuse(Errors.OFFSET_METADATA_TOO_LARGE);
+      outcome.records.push({
+        kind: "OffsetCommit",
+        key: { group: groupId, topic: name, partition: partitionIndex },
+        value: {
+          offset: partition.committedOffset,
+          leaderEpoch: partition.committedLeaderEpoch,
+          metadata: committedMetadata ?? "",
+          commitTimestamp: context.now,
+          expireTimestamp: -1,
+          topicId,
+        },
+      });
+      return refuse(Errors.NONE);
+    }),
+  }));
+  outcome.answer<"TxnOffsetCommit">(ask, { throttleTimeMs: 0, topics });
+};
+
 const NOTHING_COMMITTED = { committedOffset: -1, committedLeaderEpoch: -1, metadata: "", errorCode: Errors.NONE };
 
 const fetched = (partitionIndex: number, committed: CommittedOffset | undefined): OffsetFetchResponsePartitions =>
@@ -111,7 +174,7 @@ const isOfTopic = (committed: CommittedOffset, topicId: Uuid): boolean =>
 
 export const fetchOffsets = (
   state: CoordinatorState,
-  { group: request }: GroupCommand<"OffsetFetch">,
+  { group: request, requireStable }: GroupCommand<"OffsetFetch">,
   ask: AskId,
   outcome: Outcome,
 ): void => {
@@ -123,12 +186,17 @@ export const fetchOffsets = (
     const error = consumerGroupProtocol.fetchError(group, memberId, memberEpoch);
     if (error !== Errors.NONE) return answer([], error);
   }
+  /** A transaction may yet change it, and the client wants to know it only when it is settled (KIP-447). */
+  const told = (topic: string, index: number, committed: CommittedOffset | undefined): OffsetFetchResponsePartitions =>
+    requireStable && state.journal.offsets.isUnstable(groupId, topic, index)
+      ? { ...fetched(index, undefined), errorCode: Errors.UNSTABLE_OFFSET_COMMIT }
+      : fetched(index, committed);
   const offsets: TopicOffsets = group === undefined ? new Map() : (state.journal.offsets.of(groupId) ?? new Map());
   if (request.topics === null) {
     const topics = [...offsets].map(([name, partitions]) => ({
       name,
       topicId: ZERO_UUID,
-      partitions: [...partitions].map(([index, committed]) => fetched(index, committed)),
+      partitions: [...partitions].map(([index, committed]) => told(name, index, committed)),
     }));
     return answer(topics, Errors.NONE);
   }
@@ -137,7 +205,7 @@ export const fetchOffsets = (
     topicId,
     partitions: partitionIndexes.map((index) => {
       const committed = offsets.get(name)?.get(index);
-      return fetched(index, committed !== undefined && isOfTopic(committed, topicId) ? committed : undefined);
+      return told(name, index, committed !== undefined && isOfTopic(committed, topicId) ? committed : undefined);
     }),
   }));
   answer(topics, Errors.NONE);
@@ -169,7 +237,10 @@ export const deleteOffsets = (
   const topics = request.topics.map(({ name, partitions }) => {
     const errorCode = isSubscribed(group, name) ? Errors.GROUP_SUBSCRIBED_TO_TOPIC : Errors.NONE;
     for (const { partitionIndex } of partitions) {
-      if (errorCode !== Errors.NONE || state.journal.offsets.get(groupId, name, partitionIndex) === undefined) continue;
+      const { offsets } = state.journal;
+      const known =
+        offsets.get(groupId, name, partitionIndex) !== undefined || offsets.isUnstable(groupId, name, partitionIndex);
+      if (errorCode !== Errors.NONE || !known) continue;
       outcome.records.push(tombstone(groupId, name, partitionIndex));
     }
     return { name, partitions: partitions.map(({ partitionIndex }) => ({ partitionIndex, errorCode })) };
@@ -177,11 +248,14 @@ export const deleteOffsets = (
   answer(Errors.NONE, topics);
 };
 
-/** Tombstones of everything a group has committed. */
-export const offsetTombstones = (state: CoordinatorState, groupId: string): GroupRecord[] => {
+/** Tombstones of everything a group has committed, in open transactions too. */
+export const offsetTombstones = ({ journal: { offsets } }: CoordinatorState, groupId: string): GroupRecord[] => {
   const records: GroupRecord[] = [];
-  for (const [topic, partitions] of state.journal.offsets.of(groupId) ?? []) {
+  for (const [topic, partitions] of offsets.of(groupId) ?? []) {
     for (const partition of partitions.keys()) records.push(tombstone(groupId, topic, partition));
+  }
+  for (const { topic, partition } of offsets.openOf(groupId)) {
+    if (offsets.get(groupId, topic, partition) === undefined) records.push(tombstone(groupId, topic, partition));
   }
   return records;
 };
@@ -194,11 +268,16 @@ export const topicsDeleted = (
 ): void => {
   outcome.divisible = true;
   for (const groupId of journal.offsets.groupIds()) {
-    const offsets = journal.offsets.of(groupId)!;
+    const offsets = journal.offsets.of(groupId);
     for (const { name, id } of topics) {
-      for (const [partition, committed] of offsets.get(name) ?? []) {
+      for (const [partition, committed] of offsets?.get(name) ?? []) {
         if (isOfTopic(committed, id)) outcome.records.push(tombstone(groupId, name, partition));
       }
+    }
+    for (const { topic, partition, topicId } of journal.offsets.openOf(groupId)) {
+      const gone = topics.some(({ name, id }) => name === topic && id === topicId);
+      if (gone && offsets?.get(topic)?.has(partition) !== true)
+        outcome.records.push(tombstone(groupId, topic, partition));
     }
   }
 };
@@ -211,7 +290,7 @@ export const forgetLostTopics = ({ journal }: CoordinatorState, context: DecideC
   const { topicsById } = context.image;
   outcome.divisible = true;
   for (const groupId of journal.offsets.groupIds()) {
-    for (const [topic, partitions] of journal.offsets.of(groupId)!) {
+    for (const [topic, partitions] of journal.offsets.of(groupId) ?? []) {
       for (const [partition, { topicId }] of partitions) {
         if (topicId === ZERO_UUID || topicsById.get(topicId) !== undefined) continue;
         outcome.records.push(tombstone(groupId, topic, partition));
@@ -268,14 +347,16 @@ const expireGroup = (
 ): boolean => {
   const isEmpty = group.kind === "consumer" ? group.members.size === 0 : isEmptyClassic(group);
   const offsets = journal.offsets.of(groupId);
-  if (offsets === undefined) return isEmpty;
+  const inTransaction = journal.offsets.isOpen(groupId);
+  if (offsets === undefined) return isEmpty && !inTransaction;
   const start = retentionStart(group);
   if (start === undefined) return false;
-  let allExpired = true;
+  let allExpired = !inTransaction;
   for (const [topic, partitions] of offsets) {
     const subscribed = isSubscribed(group, topic);
     for (const [partition, committed] of partitions) {
-      if (!subscribed && isExpired(committed, start(committed))) {
+      const unstable = inTransaction && journal.offsets.isUnstable(groupId, topic, partition);
+      if (!subscribed && !unstable && isExpired(committed, start(committed))) {
         outcome.records.push(tombstone(groupId, topic, partition));
       } else allExpired = false;
     }

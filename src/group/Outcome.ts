@@ -8,6 +8,7 @@ import type {
   GroupCommandType,
   GroupReply,
   TimerChange,
+  TransactionOfRecords,
   VolatileChange,
   VolatileGroup,
 } from "./GroupCoordinator.ts";
@@ -19,6 +20,7 @@ export class Outcome implements Decision {
   readonly volatile: VolatileChange[] = [];
   readonly timers: TimerChange[] = [];
   divisible = false;
+  transaction: TransactionOfRecords | undefined;
 
   /** Answers an asker; nobody's question is not answered. */
   answer<Type extends GroupCommandType>(ask: AskId, reply: GroupReply<Type>): void {

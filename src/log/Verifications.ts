@@ -4,8 +4,9 @@
  * that an answer about one transaction is never taken for the next one's (T11, KAFKA-14884); while one is open, no
  * sequence above the lowest that was seen gets in before that one.
  */
-import type { Verification } from "../log/ProducerStateManager.ts";
+
 import type { MonotonicMs, ProducerEpoch, ProducerId, Sequence } from "../prelude/Types.ts";
+import type { Verification } from "./ProducerStateManager.ts";
 
 /** Who is asked about, and with which of its batches. */
 export interface VerificationRequest {
