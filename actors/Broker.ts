@@ -28,6 +28,7 @@ import { Controller } from "./Controller.ts";
 import { GroupCoordinators } from "./GroupCoordinators.ts";
 import { KafkaListener } from "./KafkaListener.ts";
 import { METADATA_FOLDER, openMetadataLog } from "./LocalMetadataLog.ts";
+import { LogCleaner } from "./LogCleaner.ts";
 import { LogDirectory } from "./LogDirectory.ts";
 import { LogMaintenance } from "./LogMaintenance.ts";
 import type { Partition } from "./Partition.ts";
@@ -221,6 +222,19 @@ export const startBroker = (platform: Platform, options: BrokerOptions): Effect.
       maintained: () => replicas.maintained(),
       log: options.log,
     });
+    const cleaner = config.boolean("log.cleaner.enable")
+      ? new LogCleaner({
+          clock,
+          random,
+          disk,
+          codecs,
+          config: current,
+          path: directory.path,
+          maintained: (wanted) => replicas.maintained(wanted),
+          removeLater: (segments, delayMs) => maintenance.removeLater(segments, delayMs),
+          log: options.log,
+        })
+      : undefined;
 
     const stop = Effect.gen(function* () {
       for (const { listener } of listeners) listener.mute();
@@ -233,6 +247,7 @@ export const startBroker = (platform: Platform, options: BrokerOptions): Effect.
       );
       for (const { listener } of listeners) listener.closeConnections("the broker is stopping");
       maintenance.stop();
+      cleaner?.stop();
       yield* Effect.promise(() => directory.closeAll(partitions(), registration.brokerEpoch));
     });
     return { clusterId: directory.clusterId, nodeId, listeners, directory: directory.path, stop };

@@ -149,7 +149,7 @@ export class LogMaintenance {
   }
 
   /** The files go when their time has come and no reader has them any more. */
-  private removeLater(segments: ReadonlyArray<LogSegment>, delayMs: number): void {
+  removeLater(segments: ReadonlyArray<LogSegment>, delayMs: number): void {
     const { clock, log } = this.environment;
     clock.after(delayMs, () => {
       const inUse = segments.filter((segment) => segment.inUse);

@@ -13,6 +13,8 @@ export const RECOVERY_POINT_FILE = "recovery-point-offset-checkpoint";
 export const LOG_START_OFFSET_FILE = "log-start-offset-checkpoint";
 /** In the log directory: high watermarks. */
 export const HIGH_WATERMARK_FILE = "replication-offset-checkpoint";
+/** In the log directory: up to where each compacted log was cleaned. */
+export const CLEANER_OFFSET_FILE = "cleaner-offset-checkpoint";
 export const LEADER_EPOCH_FILE = "leader-epoch-checkpoint";
 export const PARTITION_METADATA_FILE = "partition.metadata";
 export const META_PROPERTIES_FILE = "meta.properties";

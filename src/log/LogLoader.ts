@@ -56,10 +56,16 @@ export interface LoadedLog {
   readonly repairs: ReadonlyArray<string>;
 }
 
+const SEGMENT_SUFFIXES = [".log", ".index", ".timeindex", ".txnindex"];
+const baseOf = (name: string): Offset => Number(name.slice(0, 20));
+
 const LOG_NAME = /^\d{20}\.log$/;
 const SNAPSHOT_NAME = /^\d{20}\.snapshot$/;
 /** Left by a deletion, a clean-up or a replacement that a crash interrupted. */
 const LEFTOVER_NAME = /\.(deleted|cleaned|tmp)$/;
+/** A file of a cleaned segment on its way into the log, or not yet on it. */
+const CLEANING_NAME = /^(\d{20})(\.log|\.index|\.timeindex|\.txnindex)\.(cleaned|swap)$/;
+const SIDE_FILE_NAME = /^(\d{20})\.(index|timeindex|txnindex)$/;
 /** A page the disk lost reads as zeros in multiples of this. */
 const SECTOR = 512;
 const CHUNK = 1024 * 1024;
@@ -93,6 +99,8 @@ class Loader {
   private readonly bases: Offset[] = [];
   /** Segments were removed: the first ticket also makes that durable. */
   private namesChanged = false;
+  /** Cleaned segments that were about to take their place. */
+  private swaps: Offset[] = [];
 
   constructor(
     private readonly disk: Disk,
@@ -100,15 +108,66 @@ class Loader {
     private readonly config: LogConfig,
     private readonly options: LoadOptions,
   ) {
-    for (const name of disk.list(directory)) {
-      if (LOG_NAME.test(name)) this.bases.push(Number(name.slice(0, 20)));
+    const names = disk.list(directory);
+    this.swaps = this.unfinishedSwaps(names);
+    const kept = new Set(this.swaps.map(segmentName));
+    const logs = new Set(names.filter((name) => LOG_NAME.test(name)).map((name) => name.slice(0, 20)));
+    for (const name of names) {
+      const base = name.slice(0, 20);
+      // A side file means nothing without its log; it would be taken for another's that begins at the same offset.
+      if (CLEANING_NAME.test(name) && !kept.has(base)) disk.remove(`${directory}/${name}`);
+      else if (SIDE_FILE_NAME.test(name) && !logs.has(base) && !kept.has(base)) disk.remove(`${directory}/${name}`);
+      else if (LOG_NAME.test(name)) this.bases.push(Number(name.slice(0, 20)));
       else if (SNAPSHOT_NAME.test(name)) this.snapshots.push(Number(name.slice(0, 20)));
       else if (LEFTOVER_NAME.test(name)) disk.remove(`${directory}/${name}`);
     }
   }
 
+  /**
+   * Kafka's rule: a swap is finished when all files of the cleaned segment have the swap name, and undone while one of
+   * them is still called cleaned: nothing it replaces was touched before that.
+   */
+  private unfinishedSwaps(names: ReadonlyArray<string>): Offset[] {
+    const undone = new Set<string>();
+    for (const name of names) if (CLEANING_NAME.exec(name)?.[3] === "cleaned") undone.add(name.slice(0, 20));
+    return names.filter((name) => /^\d{20}\.log\.swap$/.test(name) && !undone.has(name.slice(0, 20))).map(baseOf);
+  }
+
+  /** Puts cleaned segments into their places; the ones they were made from go first, and durably. */
+  private async finishSwaps(): Promise<LoadedLog> {
+    const { disk, directory } = this;
+    for (const base of this.swaps.splice(0)) {
+      const file = disk.open(this.path(base, ".log.swap"), "read");
+      let end = base;
+      try {
+        const scan = await scanBatches(file, 0, file.size(), (bytes, at) => {
+          end = lastOffsetOf(bytes, at) + 1;
+          return true;
+        });
+        if (scan.stop !== "end") throw new CorruptLog(file.path, scan.position, "no batch where one must begin");
+      } finally {
+        file.close();
+      }
+      for (const old of this.bases.filter((each) => each >= base && each < end)) {
+        const suffixes = old === base ? SEGMENT_SUFFIXES : [...SEGMENT_SUFFIXES, ".snapshot"];
+        for (const suffix of suffixes) disk.remove(this.path(old, suffix));
+      }
+      await disk.flushDirectory(directory);
+      for (const suffix of SEGMENT_SUFFIXES.toReversed()) {
+        const path = this.path(base, `${suffix}.swap`);
+        if (disk.exists(path)) disk.rename(path, this.path(base, suffix));
+      }
+      this.repairs.push(`${this.path(base, ".log")}: an interrupted compaction was finished`);
+    }
+    await disk.flushDirectory(directory);
+    // What is there now is what there is to load.
+    const loaded = await new Loader(disk, directory, this.config, this.options).load();
+    return { ...loaded, repairs: [...this.repairs, ...loaded.repairs] };
+  }
+
   /** A clean or a new log is there at once; only recovery has to wait for the disk. */
   load(): MaybePending<LoadedLog> {
+    if (this.swaps.length > 0) return this.finishSwaps();
     return this.fromCleanStop() ?? (this.bases.length === 0 ? this.empty() : this.recover());
   }
 
@@ -209,7 +268,18 @@ class Loader {
     }
     segments.at(-1)!.writeIndexes(true);
     this.dropSnapshotsAbove(state.logEndOffset);
-    return this.finish(segments, state, Math.min(recoveryPoint, state.logEndOffset), recovered);
+    const flushedOffset = Math.min(recoveryPoint, state.logEndOffset);
+    return this.finish(segments, this.exactState(state, recoveryPoint), flushedOffset, recovered);
+  }
+
+  /**
+   * Compaction takes batches that a producer's window still knew. Where the log ends at a snapshot that is durable (the
+   * active segment is empty), that one knows more than the batches do.
+   */
+  private exactState(folded: LogState, recoveryPoint: Offset): LogState {
+    const offset = folded.logEndOffset;
+    const snapshot = offset <= recoveryPoint ? this.readSnapshot(offset) : undefined;
+    return snapshot?.addition === undefined ? folded : stateOf(snapshot, offset);
   }
 
   /** No segment is there: a new log, or one whose last record went by retention and whose producers live on. */

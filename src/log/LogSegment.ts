@@ -37,8 +37,12 @@ const LOOK_UP = 4096 + HEADER_SIZE;
 /** Of every file of a segment; its snapshot is the state at its base offset. */
 const SUFFIXES = [".log", ".index", ".timeindex", ".txnindex", ".snapshot"] as const;
 type SegmentSuffix = (typeof SUFFIXES)[number];
+const SEGMENT_SUFFIXES = SUFFIXES.filter((suffix) => suffix !== ".snapshot");
 /** Kafka's suffix of files that are out of the log and will be removed. */
 const DELETED_SUFFIX = ".deleted";
+/** Of a cleaned segment that is being written, and of one that is whole and takes the place of those it was made from. */
+export const CLEANED_SUFFIX = ".cleaned";
+export const SWAP_SUFFIX = ".swap";
 
 export const segmentName = (baseOffset: Offset): string => String(baseOffset).padStart(20, "0");
 
@@ -71,8 +75,8 @@ export class LogSegment {
   private maxTimestampOffset: Offset;
   /** How a snapshot says the segment ends, as long as that still holds for its index files. */
   private described: SegmentEnd | undefined;
-  /** Behind the names of its files once it is out of the log. */
-  private suffix: "" | typeof DELETED_SUFFIX = "";
+  /** Behind the names of its files while they are not, or no longer, a segment's of the log. */
+  private suffix: "" | typeof DELETED_SUFFIX | typeof CLEANED_SUFFIX | typeof SWAP_SUFFIX = "";
 
   /** `describe` finds how a sealed segment ends, from the snapshot behind it; asked once, at the first look-up. */
   constructor(
@@ -88,6 +92,16 @@ export class LogSegment {
   /** `suffix` with its dot. */
   path(suffix: SegmentSuffix): string {
     return this.stem + suffix + this.suffix;
+  }
+
+  /** An empty segment that a cleaner fills (`appended`), `seal`s and gives a place in the log. */
+  static cleaned(disk: Disk, directory: string, baseOffset: Offset, indexIntervalBytes: number): LogSegment {
+    const segment = new LogSegment(disk, directory, baseOffset);
+    segment.suffix = CLEANED_SUFFIX;
+    segment.indexIntervalBytes = indexIntervalBytes;
+    for (const suffix of SUFFIXES) disk.remove(segment.path(suffix));
+    segment.begin();
+    return segment;
   }
 
   /** Makes it the empty active segment. `adopt` does the same for one that has batches. */
@@ -461,11 +475,45 @@ export class LogSegment {
     return timestamp >= 0 ? timestamp : (this.disk.modifiedAt(this.path(".log")) ?? -1);
   }
 
-  /** Out of the log: its files get Kafka's suffix, the `.log` first. Readers that still have it go on reading. */
-  renameAway(): void {
-    const there = SUFFIXES.map((suffix) => this.path(suffix)).filter((path) => this.disk.exists(path));
-    for (const path of there) this.disk.rename(path, `${path}${DELETED_SUFFIX}`);
-    this.suffix = DELETED_SUFFIX;
+  /**
+   * Out of the log: its files get Kafka's suffix, the `.log` first. Readers that still have it go on reading. The state
+   * at its base offset goes with it unless another segment begins there.
+   */
+  renameAway(withSnapshot = true): void {
+    this.rename(DELETED_SUFFIX, withSnapshot ? SUFFIXES : SEGMENT_SUFFIXES);
+  }
+
+  /** Whole and durable: from here on a crash ends with this segment in the log. */
+  renameToSwap(): void {
+    this.rename(SWAP_SUFFIX, SEGMENT_SUFFIXES);
+  }
+
+  /** The files it stands for are out of the way. The `.log` goes last: while it has the suffix the swap is unfinished. */
+  renameIntoPlace(): void {
+    this.rename("", SEGMENT_SUFFIXES.toReversed());
+  }
+
+  private rename(to: typeof this.suffix, suffixes: ReadonlyArray<SegmentSuffix>): void {
+    for (const suffix of suffixes) {
+      const path = this.path(suffix);
+      if (this.disk.exists(path)) this.disk.rename(path, this.stem + suffix + to);
+    }
+    this.suffix = to;
+  }
+
+  /** Never came into the log, or was kept out of it: the `.log` first, because the others mean nothing without it. */
+  discard(): void {
+    this.retire();
+    for (const suffix of SEGMENT_SUFFIXES) this.disk.remove(this.path(suffix));
+  }
+
+  /** Max timestamp of the first batch; -1 when there is none. */
+  async firstBatchTimestamp(): Promise<Timestamp> {
+    if (this.firstTimestamp >= 0 || this.size < HEADER_SIZE) return this.firstTimestamp;
+    if ((this.described ?? this.askDescription()) !== undefined) return this.firstTimestamp;
+    const header = new Uint8Array(HEADER_SIZE);
+    await this.file.read(header, 0);
+    return (this.firstTimestamp = maxTimestampOf(header, 0));
   }
 
   /** The end of a segment that was renamed away. */

@@ -674,6 +674,28 @@ export class UnifiedLog {
   }
 
   /**
+   * Puts a cleaned segment (under its swap name) in the place of the ones it was made from, whose files are renamed away.
+   * False when they are no longer all in the log, one after another, or one of them is active: then nothing happens.
+   */
+  replaceSegments(old: ReadonlyArray<LogSegment>, cleaned: LogSegment): boolean {
+    const from = this.list.indexOf(old[0]!);
+    const to = from + old.length;
+    if (this.failed || this.closed || from < 0 || to >= this.list.length) return false;
+    if (old.some((segment, index) => this.list[from + index] !== segment)) return false;
+    this.list = [...this.list.slice(0, from), cleaned, ...this.list.slice(to)];
+    for (const [index, segment] of old.entries()) {
+      this.dirtySegments.delete(segment);
+      for (const file of segment.openIndexFiles()) this.dirtyFiles.delete(file);
+      segment.retire();
+      segment.renameAway(index > 0);
+    }
+    this.dirtyNames = true;
+    this.hints.length = 0;
+    this.nextHint = 0;
+    return true;
+  }
+
+  /**
    * Before an orderly stop: writes the snapshot at the log's end and what the index files lack, and answers the ticket
    * that makes all of it durable. Only then may the clean-shutdown marker be written. Nothing is staged afterwards.
    */
@@ -723,7 +745,7 @@ const rest = (chunks: ReadonlyArray<Uint8Array>, taken: number): Uint8Array[] =>
 };
 
 /** Writes all of it, continuing short writes; a write that takes nothing is a failure. */
-const writeFully = (
+export const writeFully = (
   file: DiskFile,
   chunks: ReadonlyArray<Uint8Array>,
   position: Position,

@@ -46,7 +46,7 @@ const broker = async (world: Simulation, disk: SimulatedDisk, generation = 0): P
 };
 
 const simulated = (program: (world: World) => Promise<void>): void => {
-  const world = new Simulation({ seed: 7, maxTimeMs: 24 * HOUR });
+  const world = new Simulation({ seed: 7, maxTimeMs: 48 * HOUR });
   world.run(async () => {
     const disk = world.makeDisk("disk");
     world.process("operator", { disk }).disk.makeDirectory(DATA);
@@ -252,6 +252,80 @@ describe("a configuration changed at run time", () => {
       expect(await refusal(append(one, 1))).toBe("MESSAGE_TOO_LARGE");
       await set(one, 4, "1", "message.max.bytes", "3000");
       await append(one, 1);
+    });
+  });
+});
+
+describe("compaction", () => {
+  const put = async ({ client, process }: World, key: string, value: string | null): Promise<void> => {
+    const record = { key: Buffer.from(key), value: value === null ? null : Buffer.from(value) };
+    const outcome = await client.producer().send("t", 0, [{ ...record, timestamp: process.clock.wall() }]);
+    if (outcome.type !== "ok") throw new Error(outcome.error);
+  };
+  const contents = async ({ client }: World): Promise<string[]> =>
+    (await client.readAll("t", 0)).map(
+      ({ offset, key, value }) =>
+        `${offset} ${Buffer.from(key ?? []).toString()}=${value === null ? "null" : Buffer.from(value).toString().trim()}`,
+    );
+  const long = (value: string): string => value.padEnd(400);
+
+  test("a compacted topic keeps the newest of each key, where it was; it stays so after kill -9", () => {
+    simulated(async (first) => {
+      await first.client.createTopic("t", { configs: { ...SMALL, "cleanup.policy": "compact" } });
+      for (let round = 0; round < 4; round += 1) {
+        for (const key of ["a", "b", "c"]) await put(first, key, long(`${key}${round}`));
+      }
+      await put(first, "a", null);
+      await first.client.sleep(2 * MINUTE);
+      const left = await contents(first);
+      expect(left.length).toBeLessThan(8);
+      expect(left.slice(-3)).toEqual(["10 b=b3", "11 c=c3", "12 a=null"]);
+      expect(await offsets(first)).toEqual([0, 13]);
+      const checkpoint = Buffer.from(first.process.disk.readFile(`${DATA}/cleaner-offset-checkpoint`)!).toString();
+      expect(checkpoint).toMatch(/^0\n1\nt 0 \d+\n$/);
+      expect(first.files().filter((name) => /cleaned|swap/.test(name))).toEqual([]);
+      const second = await first.restart();
+      expect(await contents(second)).toEqual(left);
+      // A tombstone goes a day after it was cleaned first, with what is written then.
+      const more = async (round: number): Promise<string[]> => {
+        for (let each = 0; each < 4; each += 1) {
+          for (const key of ["b", "c", "d"]) await put(second, key, long(`${key}${round}`));
+        }
+        await second.client.sleep(2 * MINUTE);
+        return (await contents(second)).filter((line) => line.includes("a="));
+      };
+      expect(await more(4)).toEqual(["12 a=null"]);
+      expect(await more(5)).toEqual(["12 a=null"]);
+      await second.client.sleep(25 * HOUR);
+      expect(await more(6)).toEqual([]);
+      expect((await contents(second)).filter((line) => line.includes("b="))).toContain("46 b=b6");
+    });
+  });
+
+  test("min.compaction.lag.ms keeps the young; max.compaction.lag.ms cleans however little there is", () => {
+    simulated(async (one) => {
+      await one.client.createTopic("t", {
+        configs: { ...SMALL, "cleanup.policy": "compact", "min.compaction.lag.ms": String(HOUR) },
+      });
+      for (let round = 0; round < 9; round += 1) await put(one, "a", long(`a${round}`));
+      await one.client.sleep(10 * MINUTE);
+      expect((await contents(one)).length).toBe(9);
+      await one.client.sleep(HOUR);
+      expect((await contents(one)).length).toBeLessThan(4);
+    });
+  });
+
+  test("compact,delete does both", () => {
+    simulated(async (one) => {
+      await one.client.createTopic("t", {
+        configs: { ...SMALL, "cleanup.policy": "compact,delete", "retention.ms": String(2 * HOUR) },
+      });
+      for (let round = 0; round < 9; round += 1) await put(one, `a${round % 2}`, long(`a${round}`));
+      await one.client.sleep(10 * MINUTE);
+      expect((await contents(one)).length).toBeLessThan(6);
+      expect(await offsets(one)).toEqual([0, 9]);
+      await one.client.sleep(3 * HOUR);
+      expect(await offsets(one)).toEqual([9, 9]);
     });
   });
 });

@@ -1,0 +1,290 @@
+/**
+ * The log cleaner: one compaction at a time, the dirtiest log first, in slices so short that clients do not notice. What
+ * must stay true: a log changes only in its partition's actor; a crash at any moment leaves a group of segments as it
+ * was or as it became (C9); what cannot be cleaned is told once and left alone.
+ */
+import type { BrokerConfig } from "../src/config/BrokerConfig.ts";
+import type { TopicConfig } from "../src/config/TopicConfig.ts";
+import type { CleaningRules, LastBatch } from "../src/log/BatchCleaner.ts";
+import {
+  CLEANER_OFFSET_FILE,
+  decodeOffsetCheckpoint,
+  encodeOffsetCheckpoint,
+  partitionDirectory,
+  partitionOfDirectory,
+} from "../src/log/Checkpoints.ts";
+import { CleanedTransactions } from "../src/log/CleanedTransactions.ts";
+import {
+  buildOffsetMap,
+  type Cleanable,
+  cleanableOf,
+  cleanGroup,
+  describeCleaned,
+  groupSegments,
+  type Pace,
+} from "../src/log/LogCleaner.ts";
+import type { LogSegment } from "../src/log/LogSegment.ts";
+import { BYTES_PER_KEY, OffsetMap } from "../src/log/OffsetMap.ts";
+import type { UnifiedLog } from "../src/log/UnifiedLog.ts";
+import type { PartitionView } from "../src/partition/PartitionView.ts";
+import type { Clock } from "../src/platform/Clock.ts";
+import { type Disk, DiskError } from "../src/platform/Disk.ts";
+import type { Random } from "../src/platform/Random.ts";
+import type { MaybePending, Offset, ProducerId, Uuid } from "../src/prelude/Types.ts";
+import type { Codecs } from "../src/record/Compression.ts";
+import type { Partition } from "./Partition.ts";
+
+export interface LogCleanerEnvironment {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly disk: Disk;
+  readonly codecs: Codecs;
+  readonly config: () => BrokerConfig;
+  /** The log directory. */
+  readonly path: string;
+  /** Every hosted partition with records whose topic is compacted. */
+  readonly maintained: (
+    wanted: (config: TopicConfig) => boolean,
+  ) => AsyncIterable<{ readonly partition: Partition; readonly config: TopicConfig }>;
+  /** Removes the files of segments that are out of the log, after their delay. */
+  readonly removeLater: (segments: ReadonlyArray<LogSegment>, delayMs: number) => void;
+  readonly log: (level: "info" | "warn" | "error", message: string) => void;
+}
+
+/** Work in one go: half of what the event loop may be held up, because one more batch may follow. */
+const SLICE_MS = 4;
+/** And where the clock stands still (a simulation), so many bytes. */
+const SLICE_BYTES = 4 * 1024 * 1024;
+/** What one batch may decompress to, as for a produced one. */
+const MIN_DECOMPRESSED_LIMIT = 32 * 1024 * 1024;
+
+interface Job {
+  readonly partition: Partition;
+  readonly config: TopicConfig;
+  readonly view: PartitionView;
+  readonly cleanable: Cleanable;
+}
+
+/** The broker stops, or the log is no longer what it was: the work is given up and nothing is wrong. */
+class GivenUp extends Error {}
+
+export class LogCleaner {
+  private cancel: (() => void) | undefined;
+  private stopped = false;
+  /** By partition folder; a topic made anew under the same name begins anew. */
+  private readonly cleaned = new Map<string, { topicId: Uuid | undefined; offset: Offset }>();
+  private readonly uncleanable = new Set<string>();
+
+  constructor(private readonly environment: LogCleanerEnvironment) {
+    const content = environment.disk.readFile(this.checkpointPath);
+    for (const entry of (content === undefined ? undefined : decodeOffsetCheckpoint(content)) ?? []) {
+      this.cleaned.set(partitionDirectory(entry), { topicId: undefined, offset: entry.offset });
+    }
+    this.arm();
+  }
+
+  stop(): void {
+    this.stopped = true;
+    this.cancel?.();
+  }
+
+  private get checkpointPath(): string {
+    return `${this.environment.path}/${CLEANER_OFFSET_FILE}`;
+  }
+
+  private arm(): void {
+    if (this.stopped) return;
+    const { clock, config, log } = this.environment;
+    this.cancel = clock.after(config().number("log.cleaner.backoff.ms"), () => {
+      void this.cleanAll()
+        .catch((error: unknown) => log("error", `the log cleaner failed: ${String(error)}`))
+        .then(() => this.arm());
+    });
+  }
+
+  /** Cleans until no log is dirty enough. */
+  async cleanAll(): Promise<void> {
+    for (;;) {
+      const job = this.stopped ? undefined : await this.dirtiest();
+      if (job === undefined || !(await this.run(job))) return;
+    }
+  }
+
+  private async dirtiest(): Promise<Job | undefined> {
+    const { clock, maintained } = this.environment;
+    let best: Job | undefined;
+    for await (const { partition, config } of maintained((each) => each.compacted)) {
+      const { view } = partition;
+      if (this.stopped) return undefined;
+      if (view === undefined || this.uncleanable.has(uncleanableKey(partition))) continue;
+      const cleanable = await cleanableOf(
+        view.log,
+        {
+          logStartOffset: view.logStartOffset,
+          lastStableOffset: view.lastStableOffset,
+          flushedOffset: partition.recoveryPoint,
+          cleanedOffset: this.cleanedOffset(partition),
+        },
+        {
+          minCleanableRatio: config.number("min.cleanable.dirty.ratio"),
+          minLagMs: config.number("min.compaction.lag.ms"),
+          maxLagMs: config.number("max.compaction.lag.ms"),
+        },
+        clock.wall(),
+      );
+      if (cleanable?.due !== true) continue;
+      if (best === undefined || cleanable.ratio > best.cleanable.ratio) best = { partition, config, view, cleanable };
+    }
+    return best;
+  }
+
+  private cleanedOffset({ identity }: Partition): Offset | undefined {
+    const entry = this.cleaned.get(partitionDirectory(identity));
+    if (entry === undefined) return undefined;
+    entry.topicId ??= identity.topicId;
+    return entry.topicId === identity.topicId ? entry.offset : undefined;
+  }
+
+  /** False ends the round: something is in the way that time may take away. */
+  private async run(job: Job): Promise<boolean> {
+    const { identity } = job.partition;
+    const name = partitionDirectory(identity);
+    const { log } = this.environment;
+    try {
+      this.cleaned.set(name, { topicId: identity.topicId, offset: await this.clean(job) });
+      this.writeCheckpoint();
+      return true;
+    } catch (error) {
+      if (error instanceof GivenUp) return false;
+      if (error instanceof DiskError) {
+        log("warn", `${name} was not compacted: ${String(error)}`);
+        return false;
+      }
+      this.uncleanable.add(uncleanableKey(job.partition));
+      log("error", `${name} cannot be compacted: ${String(error)}`);
+      return true;
+    }
+  }
+
+  /** Answers the offset up to which the log is clean now. */
+  private async clean({ partition, config, view, cleanable }: Job): Promise<Offset> {
+    const { clock, codecs } = this.environment;
+    const { log } = view;
+    const pace = this.pace(() => partition.view?.log === log);
+    const { firstDirtyOffset, endOffset } = cleanable;
+    const map = this.offsetMap(endOffset - firstDirtyOffset);
+    const maxDecompressedBytes = Math.max(MIN_DECOMPRESSED_LIMIT, 4 * config.number("max.message.bytes"));
+    const decoding = { codecs, maxDecompressedBytes };
+    const indexing = { map, transactions: new CleanedTransactions(), ...decoding };
+    const end = await buildOffsetMap(log, firstDirtyOffset, endOffset, indexing, pace);
+    if (end <= firstDirtyOffset) throw new Error("log.cleaner.dedupe.buffer.size is too small for one batch's keys");
+    const rules: Omit<CleaningRules, "producers" | "highWatermark"> = {
+      map,
+      transactions: new CleanedTransactions(),
+      now: clock.wall(),
+      deleteRetentionMs: config.number("delete.retention.ms"),
+      ...decoding,
+    };
+    for (const group of groupSegments(log, end)) {
+      const now = partition.view ?? view;
+      const live = { ...rules, producers: lastBatches(now), highWatermark: now.highWatermark };
+      const cleaned = await cleanGroup(this.environment.disk, log, group, live, pace);
+      const old = group.map(({ segment }) => segment);
+      if (cleaned !== undefined) await this.swap(partition, log, old, cleaned, config);
+    }
+    return end;
+  }
+
+  /** As much memory as the dirty part's keys can need, and no more than is allowed. */
+  private offsetMap(records: number): OffsetMap {
+    const { config, random } = this.environment;
+    const loadFactor = config().number("log.cleaner.io.buffer.load.factor");
+    const allowed = config().number("log.cleaner.dedupe.buffer.size");
+    const needed = (Math.ceil((records + 1) / loadFactor) + 2) * BYTES_PER_KEY;
+    const key = Array.from({ length: 4 }, () => random.below(0x1_0000_0000));
+    return new OffsetMap(Math.min(allowed, needed), loadFactor, key);
+  }
+
+  /**
+   * Cleaned, then swap, then in place (Kafka's `replaceSegments`): each step's names are durable before the next begins,
+   * so that `LogLoader` can tell from the names alone whether to finish or to undo.
+   */
+  private async swap(
+    partition: Partition,
+    log: UnifiedLog,
+    old: ReadonlyArray<LogSegment>,
+    cleaned: LogSegment,
+    config: TopicConfig,
+  ): Promise<void> {
+    const { disk, removeLater } = this.environment;
+    const flushNames = (): MaybePending<void> => disk.flushDirectory(log.directory);
+    try {
+      cleaned.renameToSwap();
+      await flushNames();
+    } catch (error) {
+      cleaned.discard();
+      throw error;
+    }
+    const swapped = await new Promise<boolean>((resolve) =>
+      partition.actor.tell({ kind: "swap", log, old, cleaned, swapped: resolve }),
+    );
+    if (!swapped) {
+      cleaned.discard();
+      throw new GivenUp();
+    }
+    removeLater(old, config.number("file.delete.delay.ms"));
+    await flushNames();
+    const finished = await new Promise<boolean>((resolve) =>
+      partition.actor.tell({ kind: "finishSwap", log, cleaned, finished: resolve }),
+    );
+    if (!finished) throw new GivenUp();
+    await flushNames();
+    await describeCleaned(disk, log, cleaned);
+  }
+
+  private writeCheckpoint(): void {
+    const entries = [...this.cleaned].flatMap(([name, { offset }]) => {
+      const partition = partitionOfDirectory(name);
+      return partition === undefined ? [] : [{ ...partition, offset }];
+    });
+    try {
+      this.environment.disk.replaceFile(this.checkpointPath, encodeOffsetCheckpoint(entries));
+    } catch (error) {
+      // What was cleaned is cleaned again after a restart.
+      this.environment.log("warn", `${CLEANER_OFFSET_FILE} was not written: ${String(error)}`);
+    }
+  }
+
+  private pace(wanted: () => boolean): Pace {
+    const { clock, config } = this.environment;
+    const begun = clock.monotonic();
+    let sliceBegan = begun;
+    let sliceBytes = 0;
+    let allBytes = 0;
+    return {
+      spent: (bytes) => {
+        sliceBytes += bytes;
+        allBytes += bytes;
+        return sliceBytes >= SLICE_BYTES || clock.monotonic() - sliceBegan >= SLICE_MS;
+      },
+      rest: async () => {
+        const limit = config().number("log.cleaner.io.max.bytes.per.second");
+        const ahead = (allBytes / limit) * 1000 - (clock.monotonic() - begun);
+        await new Promise<void>((resolve) => void clock.after(Math.max(0, ahead), resolve));
+        if (this.stopped || !wanted()) throw new GivenUp();
+        sliceBytes = 0;
+        sliceBegan = clock.monotonic();
+      },
+    };
+  }
+}
+
+const uncleanableKey = ({ identity }: Partition): string => `${identity.topicId}/${identity.partition}`;
+
+const lastBatches = ({ state }: PartitionView): Map<ProducerId, LastBatch> => {
+  const last = new Map<ProducerId, LastBatch>();
+  for (const { producerId, epoch, batches } of state.producers.entries()) {
+    last.set(producerId, { lastOffset: batches.at(-1)?.lastOffset ?? -1, epoch });
+  }
+  return last;
+};
