@@ -8,7 +8,7 @@ import { chmod, mkdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { cacheDirectory, kafkaLibs } from "../support/Cache.ts";
 import { run } from "../support/Process.ts";
-import { assert, type ConformanceTest, type Suite } from "../support/Suite.ts";
+import type { ConformanceTest, Suite } from "../support/Suite.ts";
 import list from "./librdkafka.json" with { type: "json" };
 
 const source = process.env.LIBRDKAFKA_GIT ?? "https://github.com/confluentinc/librdkafka";
@@ -47,32 +47,65 @@ const kafkaPath = async (directory: string): Promise<string> => {
   return directory;
 };
 
-const tests: ConformanceTest[] = list.tests
+/** A KIP-848 member's times are the broker's; Kafka's floors are too slow for tests that wait for a session to end. */
+const consumerProtocol = {
+  "group.consumer.min.heartbeat.interval.ms": "100",
+  "group.consumer.heartbeat.interval.ms": "500",
+  "group.consumer.min.session.timeout.ms": "1000",
+  "group.consumer.session.timeout.ms": "6000",
+};
+
+const runs = [
+  ...list.tests.filter((each) => each.needs === undefined).map(({ name }) => ({ name, protocol: "classic" })),
+  ...list.consumerProtocol.map((name) => ({ name, protocol: "consumer" })),
+];
+
+/** One line of `librdkafka.json`. */
+interface Listed {
+  readonly name: string;
+  /** The feature it waits for; it is not run. */
+  readonly needs?: string;
+  /** Does nothing in librdkafka's quick mode, so it runs whole. */
+  readonly whole?: boolean;
+  /** Its own timing is a race (0118 wants two members to join within one generation): so many tries. */
+  readonly attempts?: number;
+}
+
+const listed: readonly Listed[] = list.tests;
+
+const tests: ConformanceTest[] = listed
   .filter((each) => each.needs === undefined)
-  .map(({ name }) => ({
+  .map(({ name, whole, attempts }) => ({
     name,
     full: true,
     own: true,
-    timeoutMs: 300_000,
+    timeoutMs: 600_000,
     async run(context) {
       const directory = await built();
-      const broker = await context.ownBroker({ "num.partitions": "4" });
+      const broker = await context.ownBroker({ "num.partitions": "4", "group.initial.rebalance.delay.ms": "0" });
       await writeFile(join(directory, "test.conf"), `bootstrap.servers=${broker.address}\n`);
-      const result = await run("./test-runner", ["-p1", "-Q", "-E", "-L"], {
-        cwd: directory,
-        anyExit: true,
-        timeoutMs: 280_000,
-        env: {
-          BROKERS: broker.address,
-          KAFKA_PATH: await kafkaPath(context.directory),
-          LD_LIBRARY_PATH: "../src:../src-cpp",
-          TEST_KAFKA_VERSION: "4.2.0",
-          TESTS: name.slice(0, 4),
-        },
-      });
-      const output = Bun.stripANSI(`${result.stdout}\n${result.stderr}`);
-      const row = new RegExp(`^\\| ${name} +\\| +(\\w+)`, "m").exec(output);
-      assert(row?.[1] === "PASSED", `${row?.[1] ?? "no result"}: ${output.trim().split("\n").slice(-15).join("\n")}`);
+      const row = new RegExp(`^\\| ${name} +\\| +(\\w+)`, "m");
+      let output = "";
+      for (let attempt = 1; attempt <= (attempts ?? 1); attempt++) {
+        const result = await run("./test-runner", ["-p1", ...(whole ? [] : ["-Q"]), "-E", "-L"], {
+          cwd: directory,
+          anyExit: true,
+          timeoutMs: 280_000,
+          env: {
+            BROKERS: broker.address,
+            KAFKA_PATH: await kafkaPath(context.directory),
+            LD_LIBRARY_PATH: "../src:../src-cpp",
+            TEST_KAFKA_VERSION: "4.2.0",
+            TESTS: name,
+          },
+        });
+        output = Bun.stripANSI(`${result.stdout}\n${result.stderr}`);
+        if (row.exec(output)?.[1] === "PASSED") {
+          if (attempt > 1) context.note(`attempt ${attempt}`);
+          return;
+        }
+      }
+      throw new Error(`${row.exec(output)?.[1] ?? "no result"}: ${output.trim().split("\n").slice(-15).join("\n")}`);
     },
   }));
 
