@@ -52,7 +52,7 @@ export interface LogCleanerEnvironment {
 }
 
 /** Work in one go: half of what the event loop may be held up, because one more batch may follow. */
-const SLICE_MS = 4;
+const SLICE_MS = 2;
 /** And where the clock stands still (a simulation), so many bytes. */
 const SLICE_BYTES = 4 * 1024 * 1024;
 /** What one batch may decompress to, as for a produced one. */
