@@ -23,8 +23,22 @@ const fail = (message: string, code: number): never => {
   process.exit(code);
 };
 
+/** `odradek group …`: a client, not a broker. Loaded only when it is asked for, so that it costs no start. */
+const group = async (args: ReadonlyArray<string>): Promise<void> => {
+  const { groupHelp, parseGroupArguments } = await import("../src/cli/GroupArguments.ts");
+  const parsed = parseGroupArguments(args);
+  if ("error" in parsed) return fail(`${parsed.error} (group --help lists the verbs)`, 2);
+  if (parsed.verb === "help") return void process.stdout.write(groupHelp());
+  const { runGroupTool } = await import("./GroupTool.ts");
+  await runGroupTool(parsed, makeBunPlatform(), (text) => process.stdout.write(text)).catch((error: unknown) =>
+    fail(error instanceof Error ? error.message : String(error), 1),
+  );
+  process.exit(0);
+};
+
 /** Runs the broker until a signal ends it. */
 const main = async (args: ReadonlyArray<string>): Promise<void> => {
+  if (args[0] === "group") return group(args.slice(1));
   const parsed = parseServerArguments(args);
   if (parsed.kind === "help") return void process.stdout.write(serverHelp());
   if (parsed.kind === "version") return void process.stdout.write(`odradek ${VERSION} (Kafka ${KAFKA_VERSION})\n`);
