@@ -55,11 +55,6 @@ const consumerProtocol = {
   "group.consumer.session.timeout.ms": "6000",
 };
 
-const runs = [
-  ...list.tests.filter((each) => each.needs === undefined).map(({ name }) => ({ name, protocol: "classic" })),
-  ...list.consumerProtocol.map((name) => ({ name, protocol: "consumer" })),
-];
-
 /** One line of `librdkafka.json`. */
 interface Listed {
   readonly name: string;
@@ -69,20 +64,29 @@ interface Listed {
   readonly whole?: boolean;
   /** Its own timing is a race (0118 wants two members to join within one generation): so many tries. */
   readonly attempts?: number;
+  /** The group protocol its consumers speak, if not the classic one. */
+  readonly protocol?: "consumer";
 }
 
-const listed: readonly Listed[] = list.tests;
+const listed: readonly Listed[] = [
+  ...list.tests,
+  ...list.consumerProtocol.map((name) => ({ name, protocol: "consumer" as const, whole: true })),
+];
 
 const tests: ConformanceTest[] = listed
   .filter((each) => each.needs === undefined)
-  .map(({ name, whole, attempts }) => ({
-    name,
+  .map(({ name, whole, attempts, protocol }) => ({
+    name: protocol === undefined ? name : `${name}, group.protocol=${protocol}`,
     full: true,
     own: true,
     timeoutMs: 600_000,
     async run(context) {
       const directory = await built();
-      const broker = await context.ownBroker({ "num.partitions": "4", "group.initial.rebalance.delay.ms": "0" });
+      const broker = await context.ownBroker({
+        "num.partitions": "4",
+        "group.initial.rebalance.delay.ms": "0",
+        ...(protocol === undefined ? {} : consumerProtocol),
+      });
       await writeFile(join(directory, "test.conf"), `bootstrap.servers=${broker.address}\n`);
       const row = new RegExp(`^\\| ${name} +\\| +(\\w+)`, "m");
       let output = "";
@@ -97,6 +101,7 @@ const tests: ConformanceTest[] = listed
             LD_LIBRARY_PATH: "../src:../src-cpp",
             TEST_KAFKA_VERSION: "4.2.0",
             TESTS: name,
+            ...(protocol === undefined ? {} : { TEST_CONSUMER_GROUP_PROTOCOL: protocol }),
           },
         });
         output = Bun.stripANSI(`${result.stdout}\n${result.stderr}`);
