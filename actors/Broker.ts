@@ -123,7 +123,7 @@ export const startBroker = (platform: Platform, options: BrokerOptions): Effect.
     const groups = new GroupCoordinators({
       ...context,
       nodeId,
-      config: () => config,
+      config: current,
       codecs,
       timers,
       replicas,
