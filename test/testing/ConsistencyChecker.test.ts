@@ -1,0 +1,300 @@
+/** The checker judged: a hand-made history for every anomaly, and clean ones for everything Kafka allows. */
+import { describe, expect, test } from "bun:test";
+import { analyse, dependencies } from "../../actors/testing/Anomalies.ts";
+import { type Anomaly, check, checkTwice } from "../../actors/testing/ConsistencyChecker.ts";
+import { exchangesOf, HistoryRecorder, type Mop, type Op } from "../../actors/testing/History.ts";
+
+type Line = readonly [process: number, type: Op["type"], f: Op["f"], value: Op["value"], more?: Partial<Op>];
+
+const historyOf = (...lines: Line[]): Op[] =>
+  lines.map(([process, type, f, value, more], index) => ({
+    index,
+    time: index * 10,
+    process,
+    type,
+    f,
+    value,
+    ...more,
+  }));
+
+/** One operation that nothing overlaps. */
+const done = (process: number, type: "ok" | "info" | "fail", value: Mop[], more: Partial<Op> = {}): Line[] => [
+  [process, "invoke", "txn", value.map((mop): Mop => (mop[0] === "poll" ? ["poll"] : mop))],
+  [process, type, "txn", value, more],
+];
+const sent = (key: number, offset: number | null, value: number): Mop => ["send", key, [offset, value]];
+const polled = (key: number, ...pairs: Array<readonly [number | null, number]>): Mop => ["poll", { [key]: pairs }];
+const assigned = (process: number, f: "assign" | "subscribe", keys: number[]): Line[] => [
+  [process, "invoke", f, keys],
+  [process, "ok", f, keys],
+];
+
+/** Values 1, 2, 3 at offsets 0, 1, 2 of key 0, all acknowledged. */
+const three = [0, 1, 2].flatMap((offset) => done(9, "ok", [sent(0, offset, offset + 1)]));
+const seeThree = done(8, "ok", [polled(0, [0, 1], [1, 2], [2, 3])]);
+
+const badOf = (lines: Line[], subVia: "assign" | "subscribe" = "assign"): ReadonlyArray<Anomaly> =>
+  checkTwice(historyOf(...lines), subVia).bad;
+
+describe("every anomaly has a history that shows it, and nothing else", () => {
+  const cases: ReadonlyArray<readonly [Anomaly, Line[], ...Anomaly[]]> = [
+    [
+      "inconsistent-offsets",
+      [...three, ...done(2, "info", [sent(0, null, 4)]), ...seeThree, ...done(1, "ok", [polled(0, [2, 4])])],
+    ],
+    [
+      "duplicate",
+      [...three, ...seeThree, ...done(1, "ok", [polled(0, [2, 3])]), ...done(2, "ok", [polled(0, [3, 3])])],
+    ],
+    ["G1a", [...done(1, "fail", [sent(0, null, 1)]), ...done(2, "ok", [polled(0, [0, 1])])]],
+    ["precommitted-read", done(1, "ok", [sent(0, 0, 1), polled(0, [0, 1])])],
+    ["lost-write", [...three, ...done(1, "ok", [polled(0, [0, 1], [2, 3])])], "int-poll-skip", "unseen"],
+    [
+      "poll-skip",
+      [...three, ...seeThree, ...done(1, "ok", [polled(0, [0, 1])]), ...done(1, "ok", [polled(0, [2, 3])])],
+    ],
+    [
+      "nonmonotonic-poll",
+      [...three, ...seeThree, ...done(1, "ok", [polled(0, [1, 2])]), ...done(1, "ok", [polled(0, [0, 1])])],
+    ],
+    ["int-poll-skip", [...three, ...seeThree, ...done(1, "ok", [polled(0, [0, 1], [2, 3])])]],
+    ["int-nonmonotonic-poll", [...three, ...seeThree, ...done(1, "ok", [polled(0, [1, 2], [0, 1])])]],
+    [
+      "int-nonmonotonic-send",
+      [...done(1, "ok", [sent(0, 1, 1), sent(0, 0, 2)]), ...done(2, "ok", [polled(0, [0, 2], [1, 1])])],
+    ],
+    [
+      "nonmonotonic-send",
+      [
+        ...done(1, "ok", [sent(0, 1, 1)]),
+        ...done(1, "ok", [sent(0, 0, 2)]),
+        ...done(2, "ok", [polled(0, [0, 2], [1, 1])]),
+      ],
+    ],
+    ["unseen", [...three, ...done(1, "ok", [polled(0, [0, 1], [1, 2])])]],
+    [
+      "G1c",
+      [
+        [1, "invoke", "txn", [["send", 0, 1], ["poll"]]],
+        [2, "invoke", "txn", [["send", 1, 2], ["poll"]]],
+        [1, "ok", "txn", [sent(0, 0, 1), polled(1, [0, 2])]],
+        [2, "ok", "txn", [sent(1, 0, 2), polled(0, [0, 1])]],
+      ],
+    ],
+    [
+      "G1c-process",
+      [
+        // Process 1 reads what it writes only later; overlapped by nobody's real time, because the read never ended.
+        [1, "invoke", "poll", [["poll"]]],
+        [1, "info", "poll", [polled(0, [0, 1])]],
+        [1, "invoke", "send", [["send", 0, 1]]],
+        [1, "ok", "send", [sent(0, 0, 1)]],
+        [2, "invoke", "poll", [["poll"]]],
+        [2, "ok", "poll", [polled(0, [0, 1])]],
+      ],
+    ],
+    ["G1c-realtime", [...done(1, "ok", [polled(0, [0, 1])]), ...done(2, "ok", [sent(0, 0, 1)])]],
+  ];
+  test.each(cases)("%s", (name, lines, ...others) => {
+    expect([...badOf(lines)].sort()).toEqual([name, ...others].sort());
+  });
+
+  test.each([
+    [
+      "G0",
+      [
+        [
+          1,
+          "invoke",
+          "txn",
+          [
+            ["send", 0, 1],
+            ["send", 1, 1],
+          ],
+        ],
+        [
+          2,
+          "invoke",
+          "txn",
+          [
+            ["send", 0, 2],
+            ["send", 1, 2],
+          ],
+        ],
+        [1, "ok", "txn", [sent(0, 0, 1), sent(1, 1, 1)]],
+        [2, "ok", "txn", [sent(0, 1, 2), sent(1, 0, 2)]],
+      ],
+    ],
+    [
+      "G0-process",
+      [
+        [1, "invoke", "send", [["send", 0, 1]]],
+        [1, "info", "send", [sent(0, 1, 1)]],
+        ...done(1, "ok", [sent(0, 0, 2)]),
+      ],
+    ],
+    ["G0-realtime", [...done(1, "ok", [sent(0, 1, 1)]), ...done(2, "ok", [sent(0, 0, 2)])]],
+  ] as ReadonlyArray<readonly [Anomaly, Line[]]>)("%s is found and allowed", (name, lines) => {
+    const seen = done(7, "ok", [polled(0, [0, name === "G0" ? 1 : 2], [1, name === "G0" ? 2 : 1])]);
+    const more = name === "G0" ? done(7, "ok", [polled(1, [0, 2], [1, 1])]) : [];
+    const report = check(historyOf(...lines, ...seen, ...more), { wwDeps: true, subVia: "assign" });
+    expect(Object.keys(report.errors)).toContain(name);
+    expect(report.bad.filter((found) => found.startsWith("G"))).toEqual([]);
+  });
+
+  test("int-send-skip is found and allowed: another producer's record may lie between two of one batch's", () => {
+    const lines = [
+      ...done(1, "ok", [sent(0, 0, 1), sent(0, 2, 3)]),
+      ...done(2, "ok", [sent(0, 1, 2)]),
+      ...done(3, "ok", [polled(0, [0, 1], [1, 2], [2, 3])]),
+    ];
+    const report = checkTwice(historyOf(...lines), "assign");
+    expect(Object.keys(report.errors)).toContain("int-send-skip");
+    expect(report.bad).toEqual([]);
+  });
+});
+
+describe("what Kafka allows is not called bad", () => {
+  test.each([
+    ["a plain history", [...three, ...seeThree]],
+    [
+      "gaps in the offsets",
+      [
+        ...done(1, "ok", [sent(0, 3, 1)]),
+        ...done(1, "ok", [sent(0, 9, 2)]),
+        ...done(2, "ok", [polled(0, [3, 1], [9, 2])]),
+      ],
+    ],
+    ["an unknown write that is nowhere", [...three, ...done(1, "info", [sent(0, null, 4)]), ...seeThree]],
+    ["an unknown write that is there", [...done(1, "info", [sent(0, null, 1)]), ...done(2, "ok", [polled(0, [0, 1])])]],
+    ["a failed write that nobody sees", [...three, ...done(1, "fail", [sent(0, null, 4)]), ...seeThree]],
+    [
+      "an acknowledgement without an offset",
+      [...done(1, "ok", [sent(0, null, 1)]), ...done(2, "ok", [polled(0, [0, 1])])],
+    ],
+    [
+      "a poll that failed is repeated from where the last good one ended",
+      [
+        ...three,
+        ...seeThree,
+        ...done(1, "ok", [polled(0, [0, 1])]),
+        ...done(1, "fail", [polled(0, [1, 2])]),
+        ...done(1, "ok", [polled(0, [1, 2])]),
+      ],
+    ],
+    [
+      "a new assignment begins anywhere with keys it did not have",
+      [
+        ...three,
+        ...seeThree,
+        ...done(1, "ok", [polled(0, [0, 1])]),
+        ...assigned(1, "assign", [5]),
+        ...assigned(1, "assign", [0]),
+        ...done(1, "ok", [polled(0, [2, 3])]),
+      ],
+    ],
+    [
+      "a key that was rebalanced inside an operation",
+      [...three, ...seeThree, ...done(1, "ok", [polled(0, [0, 1], [2, 3])], { rebalanceLog: [{ keys: [0] }] })],
+    ],
+    [
+      "a write that was invoked and never ended",
+      [[4, "invoke", "send", [["send", 0, 1]]], ...done(2, "ok", [polled(0, [0, 1])])],
+    ],
+  ] as ReadonlyArray<readonly [string, Line[]]>)("%s", (_, lines) => {
+    expect(badOf(lines)).toEqual([]);
+  });
+
+  test("poll-skip and nonmonotonic-poll with subscribe, and only then", () => {
+    const back = [
+      ...three,
+      ...seeThree,
+      ...done(1, "ok", [polled(0, [2, 3])]),
+      ...done(1, "ok", [polled(0, [0, 1])]),
+      ...done(1, "ok", [polled(0, [2, 3])]),
+    ];
+    expect(badOf(back, "subscribe")).toEqual([]);
+    expect([...badOf(back)].sort()).toEqual(["nonmonotonic-poll", "poll-skip"]);
+  });
+
+  test("G1c through the order of writes, and only then", () => {
+    // 2 read what 1 wrote, and wrote before it on another key.
+    const lines: Line[] = [
+      [
+        1,
+        "invoke",
+        "txn",
+        [
+          ["send", 0, 1],
+          ["send", 1, 1],
+        ],
+      ],
+      [2, "invoke", "txn", [["send", 1, 2], ["poll"]]],
+      [1, "ok", "txn", [sent(0, 0, 1), sent(1, 1, 1)]],
+      [2, "ok", "txn", [sent(1, 0, 2), polled(0, [0, 1])]],
+      ...done(3, "ok", [polled(0, [0, 1]), polled(1, [0, 2], [1, 1])]),
+    ];
+    const history = historyOf(...lines);
+    expect(check(history, { wwDeps: true, subVia: "assign" }).errors.G1c).toHaveLength(1);
+    expect(check(history, { wwDeps: false, subVia: "assign" }).errors.G1c).toBeUndefined();
+    expect(checkTwice(history, "assign").bad).toEqual([]);
+  });
+});
+
+describe("details of the definitions", () => {
+  test("reading one write of an unknown operation makes its others mandatory", () => {
+    const lines = [
+      ...done(1, "info", [sent(0, 0, 1), sent(0, 1, 2)]),
+      ...done(2, "ok", [sent(0, 2, 3)]),
+      ...done(3, "ok", [polled(0, [0, 1], [2, 3])]),
+    ];
+    expect(badOf(lines)).toEqual(["lost-write", "int-poll-skip"]);
+  });
+
+  test("where a write was lost tells truncation from corruption", () => {
+    const whereOf = (...seen: number[]): unknown[] => {
+      const pairs = seen.map((value) => [value - 1, value] as const);
+      const { errors } = check(historyOf(...three, ...done(1, "ok", [polled(0, ...pairs)])), {
+        wwDeps: false,
+        subVia: "assign",
+      });
+      return (errors["lost-write"] ?? []).map((witness) => (witness as { where: string }).where);
+    };
+    expect(whereOf(2, 3)).toEqual(["prefix"]);
+    expect(whereOf(1, 3)).toEqual(["middle"]);
+    expect(whereOf(1, 2)).toEqual([]);
+  });
+
+  test("operations of one process that overlap are ordered by their beginnings", () => {
+    const recorder = new HistoryRecorder(() => 0);
+    const process = recorder.newProcess();
+    const first = recorder.invoke(process, "send", [["send", 0, 1]]);
+    const second = recorder.invoke(process, "send", [["send", 0, 2]]);
+    second("ok", [["send", 0, [0, 2]]]);
+    first("ok", [["send", 0, [1, 1]]]);
+    recorder.invoke(recorder.newProcess(), "poll", [["poll"]])("ok", [polled(0, [0, 2], [1, 1])]);
+    expect(checkTwice(recorder.ops, "assign").bad).toEqual(["nonmonotonic-send"]);
+  });
+
+  test("real time is kept as a frontier: edges grow with the history, not with its square", () => {
+    const lines = Array.from({ length: 500 }, (_, index) => done(index, "ok", [sent(0, index, index)])).flat();
+    const history = historyOf(...lines);
+    const graph = dependencies(analyse(history, exchangesOf(history)), false);
+    expect(graph.edgeCount).toBe(499);
+  });
+
+  test("lag and causes", () => {
+    const report = check(
+      historyOf(...three, ...done(1, "info", [sent(0, null, 9)], { error: "LOCAL_TIMED_OUT" }), ...seeThree),
+      { wwDeps: false, subVia: "assign" },
+    );
+    expect(report.worstRealtimeLag).toBe(80);
+    expect(report.infoCauses).toEqual(["LOCAL_TIMED_OUT"]);
+  });
+
+  test("what is no history is refused", () => {
+    expect(() => check(historyOf([1, "ok", "send", []]), { wwDeps: true, subVia: "assign" })).toThrow("never began");
+    const twice = [...done(1, "ok", [sent(0, 0, 1)]), ...done(1, "ok", [sent(0, 1, 1)])];
+    expect(() => badOf(twice)).toThrow("twice");
+  });
+});
