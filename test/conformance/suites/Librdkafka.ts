@@ -62,7 +62,7 @@ interface Listed {
   readonly needs?: string;
   /** Does nothing in librdkafka's quick mode, so it runs whole. */
   readonly whole?: boolean;
-  /** Its own timing is a race (0118 wants two members to join within one generation): so many tries. */
+  /** Its own timing is a race that it loses against Kafka too (0102, 0118): so many tries. */
   readonly attempts?: number;
   /** The group protocol its consumers speak, if not the classic one. */
   readonly protocol?: "consumer";
