@@ -36,8 +36,26 @@ const group = async (args: ReadonlyArray<string>): Promise<void> => {
   process.exit(0);
 };
 
+/** `odradek dump-log …`: reads files, starts nothing. Loaded only when it is asked for, so that it costs no start. */
+const dump = async (args: ReadonlyArray<string>): Promise<void> => {
+  const { dumpLogHelp, parseDumpLogArguments } = await import("../src/cli/DumpLogArguments.ts");
+  const parsed = parseDumpLogArguments(args);
+  if (parsed.kind === "help") return void process.stdout.write(dumpLogHelp());
+  if (parsed.kind === "error") return fail(parsed.message, 2);
+  const { dumpLog } = await import("../src/cli/DumpLog.ts");
+  const { disk, codecs } = makeBunPlatform();
+  const fine = await dumpLog(parsed.options, {
+    disk,
+    codecs,
+    out: (line) => void process.stdout.write(`${line}\n`),
+    err: (line) => void process.stderr.write(`${line}\n`),
+  });
+  process.exitCode = parsed.options.verify && !fine ? 1 : 0;
+};
+
 /** Runs the broker until a signal ends it. */
 const main = async (args: ReadonlyArray<string>): Promise<void> => {
+  if (args[0] === "dump-log") return dump(args.slice(1));
   if (args[0] === "group") return group(args.slice(1));
   const parsed = parseServerArguments(args);
   if (parsed.kind === "help") return void process.stdout.write(serverHelp());

@@ -207,7 +207,10 @@ export const cleanGroup = async (
     if (pending === 0) return;
     const taking = writeFully(cleaned.file, chunks, cleaned.size, pending);
     if (isPending(taking)) await taking;
-    for (const info of infos) cleaned.appended(info, indexIntervalBytes);
+    // An emptied batch has no record that a search by time could find.
+    for (const info of infos) {
+      cleaned.appended(info.recordCount === 0 ? { ...info, maxTimestamp: -1 } : info, indexIntervalBytes);
+    }
     chunks = [];
     infos = [];
     pending = 0;

@@ -237,6 +237,12 @@ export class LogSegment {
   completeIndexes(): void {
     this.indexes?.time.append(this.maxTimestamp, this.maxTimestampOffset);
     this.writeIndexes(true);
+    // Kafka's tools want both files of a segment that has batches, if only empty ones.
+    if (this.size === 0) return;
+    for (const suffix of [".index", ".timeindex"] as const) {
+      const path = this.path(suffix);
+      if (!this.disk.exists(path)) this.indexFiles.set(path, this.disk.open(path, "write"));
+    }
   }
 
   /** The last batch is in. Answers how the segment ends; the memory of its indexes is given up. */
