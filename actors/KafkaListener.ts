@@ -64,7 +64,8 @@ export class KafkaListener {
     const fromHost = this.perHost.get(host) ?? 0;
     if (this.connections.size >= this.limits.maxConnections || fromHost >= this.limits.maxConnectionsPerIp) {
       this.environment.log("warn", `connection from ${host} refused: the connection limit is reached`);
-      socket.destroy();
+      // As Kafka closes it: in order, so that the peer is connected first and then finds it closed.
+      socket.end();
       return REFUSED;
     }
     this.perHost.set(host, fromHost + 1);
