@@ -10,6 +10,8 @@ import type { SeededRandom } from "./SeededRandom.ts";
 export interface TaskOwner {
   readonly name: string;
   readonly alive: boolean;
+  /** Stopped (SIGSTOP): its tasks wait. */
+  readonly paused?: boolean;
 }
 
 interface Entry {
@@ -19,6 +21,8 @@ interface Entry {
 
 export class SeededTaskList {
   private entries: Entry[] = [];
+  /** Tasks of paused owners, in order. */
+  private held: Entry[] = [];
   /** How often the choice is free; otherwise the oldest task runs, as on the real machine. Drawn per seed. */
   private readonly freedom: number;
 
@@ -31,7 +35,21 @@ export class SeededTaskList {
   }
 
   schedule(owner: TaskOwner, task: () => void): void {
-    if (owner.alive) this.entries.push({ owner, task });
+    if (!owner.alive) return;
+    if (owner.paused === true) this.held.push({ owner, task });
+    else this.entries.push({ owner, task });
+  }
+
+  /** Puts aside what a process that was just paused had to do. */
+  hold(owner: TaskOwner): void {
+    this.held.push(...this.entries.filter((entry) => entry.owner === owner));
+    this.entries = this.entries.filter((entry) => entry.owner !== owner);
+  }
+
+  /** The owner goes on: what was put aside is runnable, in its order. */
+  release(owner: TaskOwner): void {
+    this.entries.push(...this.held.filter((entry) => entry.owner === owner));
+    this.held = this.held.filter((entry) => entry.owner !== owner);
   }
 
   /** Runs one task; answers whether there was one. */

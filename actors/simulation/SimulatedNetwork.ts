@@ -300,7 +300,9 @@ export class SimulatedNetwork {
       return;
     }
     const arrive = (): void => {
-      if (to.alive) task();
+      // The machine takes bytes for a stopped process; the process finds them when it goes on.
+      if (to.alive && to.paused === true) this.tasks.schedule(to, task);
+      else if (to.alive) task();
       else if (this.owners.some((owner) => owner.alive && owner.host === to.host)) refused();
     };
     const latency = this.nature.latencyMs * this.random.fraction();

@@ -63,6 +63,7 @@ export class SimulationError extends Error {
 /** One simulated operating-system process: a set of ports that go deaf together. */
 export class SimulatedProcess implements NetworkHost {
   alive = true;
+  paused = false;
   readonly host: string;
   readonly disk: Disk;
   readonly clock: Clock;
@@ -115,6 +116,22 @@ export class SimulatedProcess implements NetworkHost {
   /** The wall clock jumps (either way); the monotonic clock does not. */
   jumpWall(byMs: number): void {
     this.skew.wallMs += byMs;
+  }
+
+  /** SIGSTOP: nothing of it runs, its timers pass, its peers notice nothing but silence. */
+  pause(): void {
+    if (!this.alive || this.paused) return;
+    this.world.trace.add(`pause ${this.name}`);
+    this.paused = true;
+    this.world.tasks.hold(this);
+  }
+
+  /** SIGCONT. */
+  resume(): void {
+    if (!this.paused) return;
+    this.world.trace.add(`resume ${this.name}`);
+    this.paused = false;
+    this.world.tasks.release(this);
   }
 
   /** Calls `task` when the process has died, whatever killed it; tasks of the dead do not run, so it is called at once. */
