@@ -58,8 +58,8 @@ interface World {
   readonly plain: Array<{ readonly partition: number; readonly value: string; readonly offset: number }>;
   /** By partition, what a read_committed reader was shown, in its order. */
   readonly read: Array<Array<{ readonly offset: number; readonly value: string }>>;
-  /** Of each id, the newest instance that was given an epoch. */
-  readonly newest: Map<string, number>;
+  /** Of each id, the newest producer that InitProducerId has answered. */
+  readonly newest: Map<string, { readonly producerId: number; readonly producerEpoch: number }>;
   readonly found: string[];
 }
 
@@ -88,13 +88,20 @@ const runInstance = async (
   const client = clientOf(process, version);
   const now = (): number => process.clock.wall();
   const producer = new TransactionalClient(client, id, version, TIMEOUT_MS, PATIENCE_MS, now);
-  const superseded = (): boolean => (world.newest.get(id) ?? -1) > instance;
+  // By epoch, not by time: of two answers under way at once the later may be the older producer's.
+  const superseded = (): boolean => {
+    const { producerId, producerEpoch } = world.newest.get(id) ?? producer;
+    return producerId === producer.producerId
+      ? producerEpoch > producer.producerEpoch
+      : producerId > producer.producerId;
+  };
   try {
     await client.topic(TOPIC);
     await producer.findCoordinators(`group-${id}`);
     await producer.init();
     if (superseded()) return;
-    world.newest.set(id, instance);
+    const { producerId, producerEpoch } = producer;
+    world.newest.set(id, { producerId, producerEpoch });
     for (let index = 0; index < transactions; index++) {
       if (!(await runTransaction(world, client, random, producer, `${id}.${instance}.${index}`, superseded))) return;
     }
