@@ -310,7 +310,7 @@ test("any sequence of commands keeps the table, the epochs and the log's replay 
         }
       },
     ),
-    { numRuns: 400 },
+    { numRuns: 2000 },
   );
 });
 
