@@ -303,9 +303,12 @@ export const suite: Suite = {
           wires.push(wire);
           await wire.expectAlive(`connection ${index}`);
         }
-        const late = await Wire.open(broker);
-        wires.push(late);
-        await late.expectClosed("the sixth");
+        // Closed so early that the connect itself may already fail.
+        const late = await Wire.open(broker).catch(() => undefined);
+        if (late !== undefined) {
+          wires.push(late);
+          await late.expectClosed("the sixth");
+        }
         for (const [index, wire] of wires.slice(0, 5).entries())
           await wire.expectAlive(`connection ${index} afterwards`);
       },

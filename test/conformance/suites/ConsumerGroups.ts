@@ -141,7 +141,7 @@ class VerifiableConsumer {
     protocol: "consumer" | "classic",
   ): Promise<VerifiableConsumer> {
     const args = ["--bootstrap-server", address, "--group-id", group, "--topic", topic, "--verbose"];
-    const java = javaArguments(await kafkaLibs(), "-Xmx128m");
+    const java = await javaArguments(await kafkaLibs(), "-Xmx128m");
     const child = spawn(
       "java",
       [...java, `${tools}.VerifiableConsumer`, ...args, "--reset-policy", "earliest", "--group-protocol", protocol],

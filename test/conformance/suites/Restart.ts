@@ -62,7 +62,7 @@ const killLoop = (name: string, properties: readonly string[]): ConformanceTest 
       ["reconnect.backoff.max.ms=100", "retry.backoff.ms=20", "delivery.timeout.ms=600000", ...properties].join("\n"),
     );
     const producer = spawn("java", [
-      ...javaArguments(await kafkaLibs()),
+      ...(await javaArguments(await kafkaLibs())),
       "org.apache.kafka.tools.VerifiableProducer",
       ...[
         "--bootstrap-server",

@@ -18,7 +18,7 @@ export const javaTool = async (
   toolClass: string,
   args: readonly string[],
   options: RunOptions = {},
-): Promise<RunResult> => run("java", [...javaArguments(await kafkaLibs()), toolClass, ...args], options);
+): Promise<RunResult> => run("java", [...(await javaArguments(await kafkaLibs())), toolClass, ...args], options);
 
 const tools = "org.apache.kafka.tools";
 export const kafkaTopics = (address: string, args: readonly string[], options: RunOptions = {}): Promise<RunResult> =>
