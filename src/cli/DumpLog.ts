@@ -473,6 +473,22 @@ const transactionRecord = (key: Uint8Array, value: Uint8Array | null) => {
   return { key: decoded, value: { ...message, transactionStatus: TRANSACTION_STATES[status] ?? String(status) } };
 };
 
+/** Kafka's names of the metadata records that are kept here without being understood, by their API key. */
+const OTHER_METADATA_RECORDS: Readonly<Record<number, string>> = {
+  7: "FENCE_BROKER_RECORD",
+  8: "UNFENCE_BROKER_RECORD",
+  10: "DELEGATION_TOKEN_RECORD",
+  11: "USER_SCRAM_CREDENTIAL_RECORD",
+  14: "CLIENT_QUOTA_RECORD",
+  18: "ACCESS_CONTROL_ENTRY_RECORD",
+  19: "REMOVE_ACCESS_CONTROL_ENTRY_RECORD",
+  21: "ZK_MIGRATION_STATE_RECORD",
+  22: "REMOVE_USER_SCRAM_CREDENTIAL_RECORD",
+  26: "REMOVE_DELEGATION_TOKEN_RECORD",
+  27: "REGISTER_CONTROLLER_RECORD",
+  28: "CLEAR_ELR_RECORD",
+};
+
 /** `TopicRecord` → `TOPIC_RECORD`, as Kafka names the types. */
 const metadataText = (value: Uint8Array): string => {
   const record = decodeMetadataRecord(value);
@@ -480,6 +496,7 @@ const metadataText = (value: Uint8Array): string => {
   reader.uvarint();
   reader.uvarint();
   const version = reader.uvarint();
-  const type = record.type.replace(/([a-z])([A-Z])/g, "$1_$2").toUpperCase();
+  const known = record.type.replace(/([a-z])([A-Z])/g, "$1_$2").toUpperCase();
+  const type = record.type === "OtherRecord" ? (OTHER_METADATA_RECORDS[record.message.apiKey] ?? known) : known;
   return json({ type, version, data: record.message });
 };

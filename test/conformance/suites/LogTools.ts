@@ -1,0 +1,392 @@
+/**
+ * The files of the log, judged by Kafka: its DumpLogSegments accepts every file we write, ours prints the same lines, and
+ * a partition's folder moves between the two brokers with every record. Retention and compaction as a client sees them.
+ */
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { batch } from "../support/Batch.ts";
+import { type Broker, startBroker } from "../support/Brokers.ts";
+import { javaTool, kcatReadAll, kcatRun } from "../support/Clients.ts";
+import type { Fields } from "../support/Definitions.ts";
+import { run, sleep } from "../support/Process.ts";
+import { createdTopic, createTopic, initProducerId, listOffsets, produce } from "../support/Requests.ts";
+import { assert, type Context, equal, type Suite } from "../support/Suite.ts";
+import { matches, numberAt } from "../support/Tree.ts";
+import { Wire } from "../support/Wire.ts";
+
+const repository = join(import.meta.dir, "..", "..", "..");
+const SMALL = { "internal.segment.bytes": "12000", "index.interval.bytes": "500" };
+
+const lines = (text: string): string[] => text.split("\n").filter((line) => line !== "");
+
+/** Kafka's tool over files; what it complains about is in `stderr`. */
+const kafkaDump = (files: readonly string[], ...options: string[]) =>
+  javaTool("org.apache.kafka.tools.DumpLogSegments", ["--files", files.join(","), ...options]);
+
+const ourDump = (files: readonly string[], ...options: string[]) =>
+  run(process.execPath, ["scripts/run.mjs", "dump-log", "--files", files.join(","), ...options], { cwd: repository });
+
+const filesOf = (broker: Broker, folder: string, ...suffixes: string[]): string[] => {
+  const directory = join(broker.dataDirectory, folder);
+  return readdirSync(directory)
+    .filter((name) => suffixes.some((suffix) => name.endsWith(suffix)))
+    .sort()
+    .map((name) => join(directory, name));
+};
+
+/** Nothing but notices of gaps, which compaction and a file's beginning leave. */
+const complaints = (stderr: string): string[] =>
+  lines(stderr).filter((line) => !/^Non-consecutive offsets in |^ {2}-?\d+ is followed by \d+$/.test(line));
+
+/** Kafka's tool believes every file of the folder; answers how many records it saw. */
+const accepted = async (broker: Broker, folder: string): Promise<number> => {
+  const logs = await kafkaDump(filesOf(broker, folder, ".log"), "--deep-iteration");
+  equal(complaints(logs.stderr), [], `${folder}: what Kafka says of the logs`);
+  const batches = lines(logs.stdout).filter((line) => line.startsWith("baseOffset: "));
+  equal(
+    batches.filter((line) => !line.endsWith("isvalid: true")),
+    [],
+    `${folder}: invalid batches`,
+  );
+  assert(!logs.stdout.includes("invalid bytes"), `${folder}: Kafka found invalid bytes`);
+  const indexes = filesOf(broker, folder, ".index", ".timeindex");
+  const sanity = await kafkaDump(indexes, "--index-sanity-check");
+  const passed = lines(sanity.stdout).filter((line) => /passed sanity check\.$|is empty\.$/.test(line));
+  equal([passed.length, complaints(sanity.stderr)], [indexes.length, []], `${folder}: the indexes' sanity`);
+  const others = await kafkaDump([...indexes, ...filesOf(broker, folder, ".txnindex", ".snapshot")]);
+  equal(complaints(others.stderr), [], `${folder}: what Kafka says of indexes and snapshots`);
+  return lines(logs.stdout).filter((line) => line.startsWith("| offset: ")).length;
+};
+
+const filled = async (broker: Broker, topic: string, directory: string): Promise<number> => {
+  const wire = await Wire.open(broker);
+  await createTopic(wire, topic, 1, SMALL);
+  let count = 0;
+  for (const codec of ["none", "gzip", "snappy", "lz4", "zstd"]) {
+    const file = join(directory, `${codec}.txt`);
+    const texts = Array.from({ length: 400 }, (_, index) => `${codec} ${index} ${"x".repeat(index % 90)}`);
+    writeFileSync(file, `${texts.join("\n")}\n`);
+    const options = ["-P", "-t", topic, "-p", "0", "-z", codec, "-X", "batch.num.messages=20", "-K", " ", "-l", file];
+    const { code } = await kcatRun(broker.address, options);
+    equal(code, 0, `kcat with ${codec}`);
+    count += texts.length;
+  }
+  const { producerId, producerEpoch } = await initProducerId(wire);
+  for (let sequence = 0; sequence < 5; sequence++) {
+    const records = [{ key: `k${sequence}`, value: "idempotent", headers: { h: "v" } }];
+    const stored = await produce(wire, topic, batch({ records, producerId, producerEpoch, sequence }));
+    matches(stored, { errorCode: 0 }, "idempotent batch");
+    count += 1;
+  }
+  wire.close();
+  return count;
+};
+
+const putKeys = async (wire: Wire, topic: string, rounds: number, size: number): Promise<void> => {
+  for (let round = 0; round < rounds; round++) {
+    const records = Array.from({ length: 8 }, (_, key) => ({
+      key: `key-${key}`,
+      value: key === 3 && round > 2 ? null : `${round} ${"x".repeat(size)}`,
+    }));
+    matches(await produce(wire, topic, batch({ records })), { errorCode: 0 }, `round ${round}`);
+  }
+};
+
+/** Waits until the broker has written down that the topic was cleaned. */
+const cleaned = async (broker: Broker, topic: string): Promise<void> => {
+  const file = join(broker.dataDirectory, "cleaner-offset-checkpoint");
+  for (let attempt = 0; attempt < 400; attempt++) {
+    const entry = existsSync(file) ? new RegExp(`^${topic} 0 (\\d+)$`, "m").exec(readFileSync(file, "utf8")) : null;
+    if (entry !== null && Number(entry[1]) > 0) return;
+    await sleep(100);
+  }
+  throw new Error(`${topic} was not compacted in 40 s`);
+};
+
+const newest = (read: string): string[] => {
+  const last = new Map<string, string>();
+  for (const line of lines(read)) {
+    const [offset = "", key = "", value = ""] = line.split("|");
+    last.set(key, `${key} at ${offset}: ${value.slice(0, 3)}`);
+  }
+  return [...last.values()].sort();
+};
+
+const COMPACTING = { "log.cleaner.backoff.ms": "200", "log.cleaner.min.cleanable.ratio": "0.01" };
+
+const compactedTopic = async (broker: Broker, topic: string): Promise<string> => {
+  const wire = await Wire.open(broker);
+  await createTopic(wire, topic, 1, { ...SMALL, "cleanup.policy": "compact" });
+  // What the cleaner leaves is known only from the last segment but one on: a last round fills the active one.
+  await putKeys(wire, topic, 12, 900);
+  const before = await kcatReadAll(broker.address, topic, "%o|%k|%s\\n");
+  await cleaned(broker, topic);
+  wire.close();
+  return before;
+};
+
+/** The topic's folder in another broker's place, under the id that broker gave the topic. */
+const moveFolder = async (from: Broker, to: Broker, topic: string): Promise<void> => {
+  await to.stop();
+  const [source, target] = [join(from.dataDirectory, `${topic}-0`), join(to.dataDirectory, `${topic}-0`)];
+  const identity = readFileSync(join(target, "partition.metadata"));
+  rmSync(target, { recursive: true });
+  cpSync(source, target, { recursive: true });
+  writeFileSync(join(target, "partition.metadata"), identity);
+  // A log that is not the one the broker stopped with: it is recovered as after a crash.
+  rmSync(join(to.dataDirectory, ".kafka_cleanshutdown"), { force: true });
+  for (const name of ["recovery-point-offset-checkpoint", "replication-offset-checkpoint"]) {
+    rmSync(join(to.dataDirectory, name), { force: true });
+  }
+  await to.start();
+};
+
+const readWhenThere = async (broker: Broker, topic: string, count: number): Promise<string> => {
+  const wire = await Wire.open(broker);
+  for (let attempt = 0; attempt < 300; attempt++) {
+    const latest = await listOffsets(wire, topic, -1);
+    if (numberAt(latest, "errorCode") === 0 && numberAt(latest, "offset") >= count) break;
+    await sleep(100);
+  }
+  wire.close();
+  return kcatReadAll(broker.address, topic, "%o|%k|%s\\n");
+};
+
+const deleteRecords = async (wire: Wire, topic: string, offset: number): Promise<Fields> =>
+  wire.call("DeleteRecords", 2, {
+    topics: [{ name: topic, partitions: [{ partitionIndex: 0, offset }] }],
+    timeoutMs: 5000,
+  });
+
+const lowWatermark = (value: number, errorCode = 0) => ({
+  topics: [{ partitions: [{ partitionIndex: 0, lowWatermark: value, errorCode }] }],
+});
+
+export const suite: Suite = {
+  name: "log",
+  tests: [
+    {
+      name: "#62 Kafka's dump-log accepts every file: plain, four codecs, idempotent; ours prints the same lines",
+      own: true,
+      timeoutMs: 180_000,
+      async run(context: Context) {
+        const broker = await context.ownBroker();
+        const topic = context.topic();
+        const count = await filled(broker, topic, context.directory);
+        await broker.stop();
+        const folder = `${topic}-0`;
+        assert(filesOf(broker, folder, ".log").length > 3, "several segments");
+        equal(await accepted(broker, folder), count, "records Kafka's tool saw");
+        const files = filesOf(broker, folder, ".log", ".index", ".timeindex", ".snapshot");
+        const [kafka, ours] = [await kafkaDump(files, "--print-data-log"), await ourDump(files, "--print-data-log")];
+        equal(lines(ours.stdout), lines(kafka.stdout), "our dump-log beside Kafka's");
+        equal((await ourDump(files, "--verify")).code, 0, "dump-log --verify");
+      },
+    },
+    {
+      name: "#62 compacted files are accepted, and hold the newest of each key where it was, over a restart too",
+      own: true,
+      timeoutMs: 180_000,
+      async run(context: Context) {
+        const broker = await context.ownBroker(COMPACTING);
+        const topic = context.topic();
+        const before = await compactedTopic(broker, topic);
+        const after = await kcatReadAll(broker.address, topic, "%o|%k|%s\\n");
+        assert(lines(after).length < lines(before).length, "compaction took something away");
+        equal(newest(after), newest(before), "the newest of each key");
+        await broker.stop();
+        const folder = `${topic}-0`;
+        equal(await accepted(broker, folder), lines(after).length, "records Kafka's tool saw");
+        const files = filesOf(broker, folder, ".log", ".index", ".timeindex", ".snapshot");
+        const [kafka, ours] = [await kafkaDump(files, "--print-data-log"), await ourDump(files, "--print-data-log")];
+        equal(lines(ours.stdout), lines(kafka.stdout), "our dump-log beside Kafka's");
+        await broker.start();
+        equal(await readWhenThere(broker, topic, 96), after, "after a restart");
+      },
+    },
+    {
+      name: "the metadata folder reads with --cluster-metadata-decoder",
+      own: true,
+      timeoutMs: 120_000,
+      async run(context: Context) {
+        const broker = await context.ownBroker();
+        const topic = context.topic();
+        const wire = await Wire.open(broker);
+        await createTopic(wire, topic, 3, { "retention.ms": "12345" });
+        wire.close();
+        await broker.stop();
+        const files = filesOf(broker, "__cluster_metadata-0", ".log");
+        const { stdout, stderr } = await kafkaDump(files, "--cluster-metadata-decoder");
+        equal(complaints(stderr), [], "what Kafka says of it");
+        assert(!/Error at|skipping/.test(stdout), "a record Kafka cannot read");
+        const types = (text: string) => lines(text).flatMap((line) => /"type":"(\w+)"/.exec(line)?.[1] ?? []);
+        for (const type of ["FEATURE_LEVEL_RECORD", "REGISTER_BROKER_RECORD", "TOPIC_RECORD", "CONFIG_RECORD"]) {
+          assert(types(stdout).includes(type), `no ${type}`);
+        }
+        equal(types((await ourDump(files, "--cluster-metadata-decoder")).stdout), types(stdout), "ours beside Kafka's");
+      },
+    },
+    {
+      name: "a partition's folder opens in the other broker with every record, and takes more",
+      own: true,
+      timeoutMs: 240_000,
+      async run(context: Context) {
+        const topic = context.topic();
+        const here = await context.ownBroker();
+        const other = await startBroker(
+          context.kind === "kafka" ? "odradek" : "kafka",
+          join(context.directory, "other"),
+        );
+        context.cleanup(() => other.stop());
+        const count = await filled(here, topic, context.directory);
+        const content = await kcatReadAll(here.address, topic, "%o|%k|%s\\n");
+        equal(lines(content).length, count, "records before");
+        const wire = await Wire.open(other);
+        await createTopic(wire, topic, 1, SMALL);
+        wire.close();
+        await here.stop();
+        await moveFolder(here, other, topic);
+        equal(await readWhenThere(other, topic, count), content, "in the other broker");
+        const more = await Wire.open(other);
+        matches(await produce(more, topic, batch()), { errorCode: 0, baseOffset: count }, "one more there");
+        more.close();
+        // And back, with what was added.
+        await other.stop();
+        await here.start();
+        await moveFolder(other, here, topic);
+        const back = lines(await readWhenThere(here, topic, count + 1));
+        equal(back.slice(0, count), lines(content), "back again");
+        equal(back.length, count + 1, "with what was added");
+      },
+    },
+    {
+      name: "retention.bytes and retention.ms take whole segments from the beginning; the end stays where it was",
+      own: true,
+      timeoutMs: 120_000,
+      async run(context: Context) {
+        const broker = await context.ownBroker({
+          "log.retention.check.interval.ms": "200",
+          "log.initial.task.delay.ms": "100",
+        });
+        const wire = await Wire.open(broker);
+        const waited = async (topic: string, done: (start: number) => boolean): Promise<number> => {
+          for (let attempt = 0; attempt < 300; attempt++) {
+            const start = numberAt(await listOffsets(wire, topic, -2), "offset");
+            if (done(start)) return start;
+            await sleep(100);
+          }
+          throw new Error(`${topic}: retention took nothing`);
+        };
+        const [bySize, byTime] = [context.topic("size"), context.topic("time")];
+        await createTopic(wire, bySize, 1, { ...SMALL, "retention.bytes": "30000" });
+        await createTopic(wire, byTime, 1, { ...SMALL, "retention.ms": "1000" });
+        for (const topic of [bySize, byTime]) await putKeys(wire, topic, 12, 900);
+        const start = await waited(bySize, (at) => at > 0);
+        assert(start % 8 === 0 && start < 96, `a segment's beginning, not ${start}`);
+        // All of it expires: the active segment goes as well.
+        equal(await waited(byTime, (at) => at === 96), 96, "everything expired");
+        for (const topic of [bySize, byTime]) equal(numberAt(await listOffsets(wire, topic, -1), "offset"), 96, "end");
+        matches(await produce(wire, byTime, batch()), { errorCode: 0, baseOffset: 96 }, "the next record");
+        wire.close();
+      },
+    },
+    {
+      name: "§6 DeleteRecords: below the start, in the log, past the end, -1, -2, unknown, a compacted topic",
+      async run(context: Context) {
+        const { wire, name } = await createdTopic(context);
+        for (let index = 0; index < 5; index++) await produce(wire, name, batch());
+        matches(await deleteRecords(wire, name, 3), lowWatermark(3), "in the log");
+        matches(await deleteRecords(wire, name, 1), lowWatermark(3), "below the start");
+        matches(await deleteRecords(wire, name, 9), lowWatermark(-1, 1), "past the end");
+        matches(await deleteRecords(wire, name, -2), lowWatermark(-1, 1), "-2");
+        matches(await deleteRecords(wire, name, -1), lowWatermark(5), "everything");
+        equal(numberAt(await listOffsets(wire, name, -2), "offset"), 5, "earliest");
+        matches(await deleteRecords(wire, context.topic("no"), 0), lowWatermark(-1, 3), "unknown");
+        const compacted = context.topic("compacted");
+        await createTopic(wire, compacted, 1, { "cleanup.policy": "compact" });
+        matches(await deleteRecords(wire, compacted, -1), lowWatermark(-1, 44), "compacted");
+        wire.close();
+      },
+    },
+    {
+      name: "#59 DescribeLogDirs in every version: null is all, what is not there is left out",
+      async run(context: Context) {
+        const { wire, name } = await createdTopic(context, 2);
+        await produce(wire, name, batch());
+        for (const version of [1, 2, 3, 4, 5]) {
+          const answer = await wire.call("DescribeLogDirs", version, {
+            topics: [{ topic: name, partitions: [0, 1, 7] }],
+          });
+          matches(answer, { results: [{ errorCode: 0, topics: [{ name }] }] }, `version ${version}`);
+        }
+        const all = await wire.call("DescribeLogDirs", 4, { topics: null });
+        assert(JSON.stringify(all).includes(name), "null topics are all topics");
+        wire.close();
+      },
+    },
+    {
+      name: "§6 AlterConfigs and IncrementalAlterConfigs: values, refusals and their words; the change is seen",
+      async run(context: Context) {
+        const { wire, name } = await createdTopic(context);
+        const alter = (type: number, resource: string, config: string, operation: number, value: string | null) =>
+          wire.call("IncrementalAlterConfigs", 1, {
+            resources: [
+              {
+                resourceType: type,
+                resourceName: resource,
+                configs: [{ name: config, configOperation: operation, value }],
+              },
+            ],
+            validateOnly: false,
+          });
+        const answer = (errorCode: number, errorMessage: string | null) => ({
+          responses: [{ errorCode, errorMessage }],
+        });
+        const cases: ReadonlyArray<[Parameters<typeof alter>, number, string | null]> = [
+          [[2, name, "retention.ms", 0, "1234"], 0, null],
+          [[2, name, "cleanup.policy", 2, "compact"], 0, null],
+          [[2, "no-such-topic", "retention.ms", 0, "1"], 3, "The topic 'no-such-topic' does not exist."],
+          [[2, name, "nope", 0, "x"], 40, "Unknown topic config name: nope"],
+          [[2, name, "retention.ms", 2, "5"], 40, "Can't APPEND to key retention.ms because its type is not LIST."],
+          [[2, name, "retention.ms", 0, null], 42, "Null value not supported for : retention.ms"],
+          [[4, "1", "node.id", 0, "9"], 42, "Cannot update these configs dynamically: [node.id]"],
+          [[4, "9", "log.retention.ms", 0, "9"], 42, "Unexpected broker id, expected 1, but received 9"],
+          [[0, "x", "a", 0, "1"], 42, "Unknown resource type 0"],
+        ];
+        for (const [change, code, message] of cases) {
+          matches(await alter(...change), answer(code, message), JSON.stringify(change));
+        }
+        const described = await wire.call("DescribeConfigs", 4, {
+          resources: [{ resourceType: 2, resourceName: name, configurationKeys: ["retention.ms", "cleanup.policy"] }],
+        });
+        const text = JSON.stringify(described);
+        assert(text.includes('"1234"') && text.includes('"delete,compact"'), `what is described: ${text}`);
+        const replaced = await wire.call("AlterConfigs", 2, {
+          resources: [{ resourceType: 2, resourceName: name, configs: [{ name: "segment.ms", value: "6000" }] }],
+          validateOnly: false,
+        });
+        matches(replaced, answer(0, null), "AlterConfigs");
+        const after = await wire.call("DescribeConfigs", 4, {
+          resources: [{ resourceType: 2, resourceName: name, configurationKeys: ["retention.ms"] }],
+        });
+        assert(!JSON.stringify(after).includes('"1234"'), "AlterConfigs takes away what it does not name");
+        wire.close();
+      },
+    },
+    {
+      name: "ListConfigResources: topics and brokers by type; an unknown type is refused",
+      async run(context: Context) {
+        const { wire, name } = await createdTopic(context);
+        const list = (types: number[]) => wire.call("ListConfigResources", 1, { resourceTypes: types });
+        assert(JSON.stringify(await list([2])).includes(name), "the topic");
+        matches(
+          await list([4]),
+          { errorCode: 0, configResources: [{ resourceType: 4, resourceName: "1" }] },
+          "brokers",
+        );
+        matches(await list([99]), { errorCode: 35, configResources: [] }, "type 99");
+        wire.close();
+      },
+    },
+  ],
+};
