@@ -183,8 +183,11 @@ export class LogDirectory {
       if (!/-\d+(\.|$)/.test(name) || !this.disk.isDirectory(folder)) continue;
       if (name.endsWith(DELETE_SUFFIX)) this.disk.removeDirectory(folder);
       else if (!name.endsWith(STRAY_SUFFIX) && !known(name, this.topicIdOf(folder))) {
-        this.context.log("warn", `${folder} belongs to no known partition: kept as ${name}${STRAY_SUFFIX}`);
-        this.disk.rename(folder, `${folder}${STRAY_SUFFIX}`);
+        // A topic of the same name may have left one before.
+        let stray = `${name}${STRAY_SUFFIX}`;
+        for (let next = 2; this.disk.exists(`${this.path}/${stray}`); next++) stray = `${name}.${next}${STRAY_SUFFIX}`;
+        this.context.log("warn", `${folder} belongs to no known partition: kept as ${stray}`);
+        this.disk.rename(folder, `${this.path}/${stray}`);
       }
     }
   }
