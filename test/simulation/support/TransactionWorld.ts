@@ -10,9 +10,13 @@ import { DATA, startSimulatedBroker } from "../../../actors/simulation/Simulated
 import type { PowerCut } from "../../../actors/simulation/SimulatedDisk.ts";
 import { type SimulatedProcess, Simulation } from "../../../actors/simulation/Simulation.ts";
 import { KafkaClient, KafkaError, LATEST } from "../../../actors/testing/KafkaClient.ts";
+import { TRANSACTION_STATE_TOPIC } from "../../../src/metadata/TopicName.ts";
 import type { Random } from "../../../src/platform/Random.ts";
 import { ApiKey, Apis } from "../../../src/protocol/ApiKeys.ts";
 import { Errors, errorName } from "../../../src/protocol/Errors.ts";
+import { describe } from "../../../src/transaction/TransactionAdmin.ts";
+import { evolve, type TransactionJournal } from "../../../src/transaction/TransactionJournal.ts";
+import { decodeTransactionRecord } from "../../../src/transaction/TransactionRecords.ts";
 import { BROKER, codecs } from "./PowerCutWorld.ts";
 import { GivenUp, OLD_CLIENT, Refused, TransactionalClient } from "./TransactionalClient.ts";
 
@@ -27,6 +31,7 @@ export interface Program {
 
 const TOPIC = "t";
 const PARTITIONS = 2;
+const STATE_PARTITIONS = 2;
 const TIMEOUT_MS = 2000;
 const SWEEP_MS = 500;
 const PATIENCE_MS = 60_000;
@@ -34,7 +39,7 @@ const LONGEST_RUN_MS = 3_600_000;
 const CUTS: ReadonlyArray<PowerCut> = ["lost", "torn", "reordered", "mixed"];
 
 const SETTINGS: Readonly<Record<string, string>> = {
-  "transaction.state.log.num.partitions": "2",
+  "transaction.state.log.num.partitions": String(STATE_PARTITIONS),
   "offsets.topic.num.partitions": "2",
   "transaction.abort.timed.out.transaction.cleanup.interval.ms": String(SWEEP_MS),
 };
@@ -292,6 +297,7 @@ const judge = async (world: World, process: SimulatedProcess): Promise<string[]>
     for (const { partition, value, offset } of values) check(visible, partition, value, offset, name, found);
     if (transaction.offset !== undefined) offsets.set(id, transaction.offset);
   }
+  found.push(...(await replayDifferences(client)));
   for (const id of new Set(world.transactions.map((transaction) => transaction.id))) {
     const fetched = await client.retried("OffsetFetch", async () => {
       const response = await client.request("any", ApiKey.OffsetFetch, {
@@ -321,6 +327,28 @@ const judge = async (world: World, process: SimulatedProcess): Promise<string[]>
     }
   }
   client.close();
+  return found;
+};
+
+/** `replay(log) == state`: what the coordinators say of each id is what a fold of their log says. */
+const replayDifferences = async (client: KafkaClient): Promise<string[]> => {
+  const journal: TransactionJournal = new Map();
+  for (let partition = 0; partition < STATE_PARTITIONS; partition++) {
+    for (const { key, value } of await client.readAll(TRANSACTION_STATE_TOPIC, partition)) {
+      const record = decodeTransactionRecord(key!, value);
+      if (typeof record !== "string") evolve(journal, record);
+    }
+  }
+  const found: string[] = [];
+  const transactionalIds = [...journal.keys()];
+  const { transactionStates } = await client.request("any", ApiKey.DescribeTransactions, { transactionalIds });
+  for (const state of transactionStates) {
+    const told = JSON.stringify(state);
+    const replayed = JSON.stringify(describe(journal, state.transactionalId));
+    if (told !== replayed) found.push(`replay: ${told} is told, ${replayed} is in the log`);
+    const settled = ["Empty", "CompleteCommit", "CompleteAbort"].includes(state.transactionState);
+    if (!settled) found.push(`T12: ${state.transactionalId} is still ${state.transactionState}`);
+  }
   return found;
 };
 
