@@ -1,0 +1,130 @@
+/**
+ * Retention and compaction of a whole broker with a crash before every disk operation: whatever is left, the next broker
+ * shows a log from a segment's beginning to its end without a hole, every record where it was, and each key's newest.
+ */
+import { describe, expect, test } from "bun:test";
+import { DATA, startSimulatedBroker } from "../../actors/simulation/SimulatedBroker.ts";
+import { POWER_CUTS, type PowerCut, type SimulatedDisk } from "../../actors/simulation/SimulatedDisk.ts";
+import { type SimulatedProcess, Simulation } from "../../actors/simulation/Simulation.ts";
+import { EARLIEST, type KafkaClient, LATEST } from "../../actors/testing/KafkaClient.ts";
+import { codecs, makeClient } from "./support/PowerCutWorld.ts";
+
+const MINUTE = 60_000;
+const RECORDS = 24;
+const KEYS = 5;
+
+interface Seen {
+  readonly start: number;
+  readonly end: number;
+  readonly records: ReadonlyArray<{ readonly offset: number; readonly key: string; readonly value: string }>;
+}
+
+const look = async (client: KafkaClient): Promise<Seen> => ({
+  start: (await client.listOffset("t", 0, EARLIEST)).offset,
+  end: (await client.listOffset("t", 0, LATEST)).offset,
+  records: (await client.readAll("t", 0)).map(({ offset, key, value }) => ({
+    offset,
+    key: Buffer.from(key ?? []).toString(),
+    value: Buffer.from(value ?? [])
+      .toString()
+      .trim(),
+  })),
+});
+
+const start = async (world: Simulation, process: SimulatedProcess, settings: Record<string, string> = {}) => {
+  await startSimulatedBroker(process, { codecs, settings });
+  return makeClient(world.process(`client of ${process.name}`, { host: "10.0.0.1" }));
+};
+
+/** Fills a topic, lets the clean-up run, and takes what every crash during it would leave. */
+const crashes = (configs: Record<string, string>, cutOf: (index: number) => PowerCut) => {
+  const world = new Simulation({ seed: 5, maxTimeMs: 60 * MINUTE });
+  const images: Array<{ readonly at: string; readonly disk: SimulatedDisk }> = [];
+  const ends = world.run(async () => {
+    const disk = world.makeDisk("disk");
+    world.process("operator", { disk }).disk.makeDirectory(DATA);
+    disk.settle();
+    const process = world.process("broker", { disk });
+    const client = await start(world, process, { "log.segment.delete.delay.ms": "1000" });
+    await client.createTopic("t", { configs: { "internal.segment.bytes": "1300", ...configs } });
+    const producer = client.producer();
+    for (let index = 0; index < RECORDS; index += 1) {
+      const value = Buffer.from(`v${index}`.padEnd(300));
+      const record = { key: Buffer.from(`k${index % KEYS}`), value, timestamp: process.clock.wall() };
+      const outcome = await producer.send("t", 0, [record]);
+      if (outcome.type !== "ok") throw new Error(outcome.error);
+    }
+    const before = await look(client);
+    disk.beforeOperation = ({ index, kind, path }) => {
+      if (kind === "read") return undefined;
+      const cut = cutOf(index);
+      images.push({ at: `${cut} before ${kind} ${path}`, disk: disk.image(cut, world.random.fork(`image ${index}`)) });
+      return undefined;
+    };
+    await client.sleep(6 * MINUTE);
+    const after = await look(client);
+    return { before, after };
+  });
+  return { ...ends, images };
+};
+
+const afterCrash = (disk: SimulatedDisk, seed: number): Seen & { readonly next: number } =>
+  new Simulation({ seed, maxTimeMs: 10 * MINUTE }).run(async (world) => {
+    const client = await start(world, world.process("broker", { disk }));
+    const seen = await look(client);
+    const outcome = await client.producer().send("t", 0, [{ key: Buffer.from("new"), value: Buffer.from("new") }]);
+    return { ...seen, next: outcome.type === "ok" ? outcome.baseOffset : -1 };
+  });
+
+const newest = ({ records }: Seen): Map<string, string> =>
+  new Map(records.map(({ offset, key, value }) => [key, `${offset} ${value}`]));
+
+const kinds: ReadonlyArray<[string, (index: number) => PowerCut]> = [
+  ["kill -9", () => "kept"],
+  ["power cut", (index) => POWER_CUTS[index % POWER_CUTS.length]!],
+];
+
+describe("a crash before every operation", () => {
+  for (const [name, cutOf] of kinds) {
+    test(`of retention, ${name}: a suffix of the log without a hole, its end and the next offset as they were`, () => {
+      const { before, after, images } = crashes({ "retention.bytes": "3000" }, cutOf);
+      expect(after.start).toBeGreaterThan(0);
+      expect(images.length).toBeGreaterThan(10);
+      const values = new Map(before.records.map(({ offset, value }) => [offset, value]));
+      for (const [index, { at, disk }] of images.entries()) {
+        const seen = afterCrash(disk, index);
+        expect([at, seen.end, seen.next]).toEqual([at, RECORDS, RECORDS]);
+        expect([at, seen.start >= 0 && seen.start <= after.start]).toEqual([at, true]);
+        const offsets = Array.from({ length: RECORDS - seen.start }, (_, each) => seen.start + each);
+        expect([at, seen.records.map(({ offset }) => offset)]).toEqual([at, offsets]);
+        for (const { offset, value } of seen.records) expect([at, value]).toEqual([at, values.get(offset)!]);
+      }
+    });
+
+    test(`of an expiry of everything, ${name}: the end and the next offset stay`, () => {
+      const { after, images } = crashes({ "retention.ms": "1000" }, cutOf);
+      expect([after.start, after.end]).toEqual([RECORDS, RECORDS]);
+      for (const [index, { at, disk }] of images.entries()) {
+        const seen = afterCrash(disk, index);
+        expect([at, seen.end, seen.next]).toEqual([at, RECORDS, RECORDS]);
+        expect([at, seen.records.length]).toEqual([at, RECORDS - seen.start]);
+      }
+    });
+
+    test(`of compaction, ${name}: the newest of each key where it was, nothing that was never there`, () => {
+      const { before, after, images } = crashes(
+        { "cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.01" },
+        cutOf,
+      );
+      expect(after.records.length).toBeLessThan(before.records.length);
+      expect(images.length).toBeGreaterThan(10);
+      const values = new Map(before.records.map(({ offset, value }) => [offset, value]));
+      for (const [index, { at, disk }] of images.entries()) {
+        const seen = afterCrash(disk, index);
+        expect([at, seen.start, seen.end, seen.next]).toEqual([at, 0, RECORDS, RECORDS]);
+        expect([at, newest(seen)]).toEqual([at, newest(before)]);
+        for (const { offset, value } of seen.records) expect([at, value]).toEqual([at, values.get(offset)!]);
+      }
+    });
+  }
+});
