@@ -13,6 +13,7 @@ import { evolve, type LogState, snapshotOf } from "../src/log/LogState.ts";
 import type { ProducerRules } from "../src/log/ProducerStateManager.ts";
 import type { FlushTicket, LogConfig, UnifiedLog } from "../src/log/UnifiedLog.ts";
 import { type VerificationGuard, type VerificationRequest, Verifications } from "../src/log/Verifications.ts";
+import { CommittedBytes } from "../src/partition/CommittedBytes.ts";
 import { ParkedReplies } from "../src/partition/ParkedReplies.ts";
 import { type AppendReply, type Decision, decide, type PartitionRole } from "../src/partition/Partition.ts";
 import { assertView, type PartitionView } from "../src/partition/PartitionView.ts";
@@ -111,8 +112,7 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
   private flushedOffset: Offset;
   /** Under `interval` and `os`: a due `flush.messages` flush holds the high watermark until it reaches this offset. */
   private awaitedFlush: Offset = 0;
-  /** Batch ends above the high watermark with the bytes appended up to them, oldest first. */
-  private uncommitted: Array<{ readonly end: Offset; readonly bytes: number }> = [];
+  private readonly committedBytes = new CommittedBytes();
   /** Of a new log, until a ticket that carried it is durable. */
   private created: NewFolder | undefined;
   private readonly tickets = new WeakMap<
@@ -123,8 +123,6 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
   private flushBroken = false;
   private segmentCount: number;
   private flushTimerArmed = false;
-  private appendedBytes = 0;
-  private committedBytes = 0;
   /** Who waits until what the log has now is durable, or known not to be: told by the next flush. */
   private flushWaiters: Array<() => void> = [];
   /** Replies of this turn that need no write but the view that it ends with. */
@@ -290,8 +288,7 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
       const ended = evolve(state, event);
       if (ended !== undefined) log.stageAborted(ended);
       if (isTransactional(event.attributes)) this.verifications.clear(event.producerId);
-      this.appendedBytes += event.sizeInBytes;
-      this.uncommitted.push({ end: event.lastOffset + 1, bytes: this.appendedBytes });
+      this.committedBytes.append(event.lastOffset + 1, event.sizeInBytes);
     }
     this.staged.push({ command, decision });
   }
@@ -440,7 +437,7 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
     const end = this.loaded.state.logEndOffset;
     if (this.settings.policy === "ack") this.highWatermark = Math.max(this.highWatermark, this.flushedOffset);
     else if (this.flushedOffset >= this.awaitedFlush) this.highWatermark = Math.max(this.highWatermark, end);
-    this.countCommittedBytes();
+    this.committedBytes.commit(this.highWatermark);
     const previous = this.current;
     const moved = previous.logEndOffset !== end || previous.highWatermark !== this.highWatermark || this.viewIsStale();
     if (moved) {
@@ -480,15 +477,6 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
     );
   }
 
-  private countCommittedBytes(): void {
-    let passed = 0;
-    while (passed < this.uncommitted.length && this.uncommitted[passed]!.end <= this.highWatermark) {
-      this.committedBytes = this.uncommitted[passed]!.bytes;
-      passed += 1;
-    }
-    if (passed > 0) this.uncommitted.splice(0, passed);
-  }
-
   private lastStableOffset(): Offset {
     return this.loaded.state.lastStableOffset(this.highWatermark);
   }
@@ -506,7 +494,7 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
       highWatermark: this.highWatermark,
       lastStableOffset: this.lastStableOffset(),
       logEndOffset: state.logEndOffset,
-      committedBytes: this.committedBytes,
+      committedBytes: this.committedBytes.total,
       log,
       state,
     };
@@ -553,7 +541,7 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
       this.flushBroken = false;
       this.segmentCount = loaded.log.segments.length;
       const end = loaded.state.logEndOffset;
-      this.uncommitted = this.uncommitted.filter((batch) => batch.end <= end);
+      this.committedBytes.cutTo(end);
       this.flushedOffset = Math.min(this.flushedOffset, end);
       this.current = this.makeView();
       this.environment.dirty(this);
