@@ -162,6 +162,7 @@ export class ProducerStateManager {
         }
       }
     }
+    if (entry !== undefined && batch.producerEpoch < entry.epoch) return refuse(Errors.INVALID_PRODUCER_EPOCH);
     const transactional = isTransactional(batch.attributes);
     const { verification } = rules;
     if (
@@ -172,7 +173,6 @@ export class ProducerStateManager {
     ) {
       return refuse(verification.supportsEpochBump ? Errors.TRANSACTION_ABORTABLE : Errors.INVALID_TXN_STATE);
     }
-    if (entry !== undefined && batch.producerEpoch < entry.epoch) return refuse(Errors.INVALID_PRODUCER_EPOCH);
     if (client && !sequenceFollows(entry, batch, verification)) return refuse(Errors.OUT_OF_ORDER_SEQUENCE_NUMBER);
     if (!transactional && entry !== undefined && entry.transactionFirstOffset >= 0)
       return refuse(Errors.INVALID_TXN_STATE);

@@ -133,6 +133,23 @@ describe("Produce within transactions (#53)", () => {
     }));
 });
 
+test("batches sent at once are written in their order, though the first ones wait for the coordinator (rule 4)", () =>
+  withBroker(async (real) => {
+    const client = clientOf(real);
+    await client.topic("t");
+    const producer = producerOf(client, 2);
+    await producer.findCoordinators("g");
+    await producer.init();
+    for (let transaction = 0; transaction < 5; transaction++) {
+      const values = Array.from({ length: 5 }, (_, index) => `${transaction}.${index}`);
+      const offsets = await Promise.all(values.map((value) => producer.send("t", 0, [value])));
+      expect(offsets).toEqual(values.map((_, index) => transaction * 6 + index));
+      // The next transaction begins while this one's marker is being written.
+      await producer.end(true);
+    }
+    client.close();
+  }));
+
 describe("a transaction's end", () => {
   for (const version of [1, 2] as const) {
     test(`version ${version}: committed is seen, aborted is not; offsets with it`, () =>
