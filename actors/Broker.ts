@@ -247,6 +247,8 @@ export const startBroker = (platform: Platform, options: BrokerOptions): Effect.
       );
       for (const { listener } of listeners) listener.closeConnections("the broker is stopping");
       maintenance.stop();
+      transactions.stop();
+      groups.stop();
       cleaner?.stop();
       yield* Effect.promise(() => directory.closeAll(partitions(), registration.brokerEpoch));
     });

@@ -111,7 +111,7 @@ export class CoordinatorLog {
     try {
       const loading = this.replay(view, reader, view.logStartOffset);
       if (!isPending(loading)) return ready();
-      loading.then(ready, unreadable);
+      loading.then(ready).catch(unreadable);
     } catch (error) {
       unreadable(error);
     }

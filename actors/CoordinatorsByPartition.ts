@@ -70,6 +70,15 @@ export class CoordinatorsByPartition<C extends Coordinator> {
     return this.coordinators.values();
   }
 
+  /** Ends their work, before the logs are closed. */
+  stop(): void {
+    for (const coordinator of this.coordinators.values()) {
+      coordinator.stop();
+      this.environment.fork(coordinator.actor.stop());
+    }
+    this.coordinators.clear();
+  }
+
   private journalOf(topic: TopicImage, partition: number): JournalPartition {
     const { replicas } = this.environment;
     return {
@@ -83,11 +92,7 @@ export class CoordinatorsByPartition<C extends Coordinator> {
   private topic(): TopicImage | undefined {
     const topic = this.environment.image().topicsByName.get(this.topicName);
     if (topic?.id !== this.topicId) {
-      for (const coordinator of this.coordinators.values()) {
-        coordinator.stop();
-        this.environment.fork(coordinator.actor.stop());
-      }
-      this.coordinators.clear();
+      this.stop();
       this.topicId = topic?.id;
     }
     return topic;

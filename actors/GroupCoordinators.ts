@@ -36,6 +36,11 @@ export class GroupCoordinators implements GroupCoordinatorPort {
     );
   }
 
+  /** Ends the coordinators' work, before their logs are closed. */
+  stop(): void {
+    this.coordinators.stop();
+  }
+
   partitionOf(groupId: string): number | undefined {
     return this.coordinators.partitionOf(groupId);
   }

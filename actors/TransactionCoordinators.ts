@@ -38,6 +38,11 @@ export class TransactionCoordinators implements TransactionCoordinatorPort {
     }
   }
 
+  /** Ends the coordinators' work, before their logs are closed; a start puts them to work again. */
+  stop(): void {
+    this.coordinators.stop();
+  }
+
   partitionOf(transactionalId: string): number | undefined {
     return this.coordinators.partitionOf(transactionalId);
   }
@@ -47,7 +52,9 @@ export class TransactionCoordinators implements TransactionCoordinatorPort {
     command: C,
     settle: (reply: TransactionReply<C["type"]> | number) => void,
   ): void {
-    this.tellPartition(this.partitionOf(transactionalId), command, settle);
+    const coordinator = this.coordinators.at(this.partitionOf(transactionalId) ?? -1);
+    if (coordinator === undefined) return settle(Errors.NOT_COORDINATOR);
+    tellCoordinator(coordinator, command, settle);
   }
 
   ask<C extends TransactionCommand>(
@@ -62,29 +69,25 @@ export class TransactionCoordinators implements TransactionCoordinatorPort {
   askAll<C extends TransactionCommand>(command: C): Effect.Effect<ReadonlyArray<TransactionReply<C["type"]> | number>> {
     return Effect.suspend(() =>
       Effect.all(
-        this.coordinators
-          .local()
-          .map((partition) =>
-            Effect.callback<TransactionReply<C["type"]> | number>((resume) =>
-              this.tellPartition<C>(partition, command, (reply) => resume(Effect.succeed(reply))),
-            ),
+        // Any other has nothing in its log.
+        Array.from(this.coordinators.started(), (coordinator) =>
+          Effect.callback<TransactionReply<C["type"]> | number>((resume) =>
+            tellCoordinator<C>(coordinator, command, (reply) => resume(Effect.succeed(reply))),
           ),
+        ),
         { concurrency: "unbounded" },
       ),
     );
   }
-
-  private tellPartition<C extends TransactionCommand>(
-    partition: number | undefined,
-    command: C,
-    settle: (reply: TransactionReply<C["type"]> | number) => void,
-  ): void {
-    const coordinator = partition === undefined ? undefined : this.coordinators.at(partition);
-    if (coordinator === undefined) return settle(Errors.NOT_COORDINATOR);
-    coordinator.actor.tell({
-      kind: "command",
-      command,
-      settle: (reply) => settle(reply as TransactionReply<C["type"]> | number),
-    });
-  }
 }
+
+const tellCoordinator = <C extends TransactionCommand>(
+  { actor }: TransactionCoordinator,
+  command: C,
+  settle: (reply: TransactionReply<C["type"]> | number) => void,
+): void =>
+  actor.tell({
+    kind: "command",
+    command,
+    settle: (reply) => settle(reply as TransactionReply<C["type"]> | number),
+  });

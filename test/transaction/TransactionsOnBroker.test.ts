@@ -184,7 +184,16 @@ describe("a transaction's end", () => {
           expect(await committedOffset(true)).toBe(-Errors.UNSTABLE_OFFSET_COMMIT);
           await producer.end(committed);
         }
-        for (let waited = 0; waited < 100 && (await committedOffset(true)) < 0; waited++) await client.sleep(10);
+        // EndTxn is answered before the markers are written, each partition's by itself.
+        const isSettled = async (): Promise<boolean> => {
+          const [stable, end] = await Promise.all(
+            (["read_committed", "read_uncommitted"] as const).map((isolation) =>
+              client.listOffset("t", 0, -1, isolation),
+            ),
+          );
+          return stable!.offset === end!.offset && (await committedOffset(true)) >= 0;
+        };
+        for (let waited = 0; waited < 200 && !(await isSettled()); waited++) await client.sleep(10);
         expect(await committedOffset(true)).toBe(30);
         expect(await valuesOf(client, "read_committed")).toEqual(["first", "third"]);
         expect(await valuesOf(client, "read_uncommitted")).toEqual(["first", "second", "third"]);
