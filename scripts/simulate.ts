@@ -89,7 +89,10 @@ const replay = (scenario: string, seed: number): boolean => {
   console.log(`\nthe smallest failing variant found:\n${describePlan(least.plan)}`);
   for (const line of least.violations) console.log(`  ${line}`);
   const { trace } = runPlan(least.plan, { codecs, keepTrace: true });
-  const readable = trace.filter((line) => !/^net .* (delivers|accepted|ends|closed)/.test(line));
+  const seen = trace.filter((line) => !/^net .* (delivers|accepted|ends|closed|aborts)/.test(line));
+  // What came after the first thing that was wrong explains nothing.
+  const first = seen.findIndex((line) => line.startsWith("VIOLATION"));
+  const readable = first < 0 ? seen : seen.slice(0, first + 1);
   console.log(
     `\nits trace without deliveries (the last ${Math.min(120, readable.length)} of ${readable.length} lines):`,
   );

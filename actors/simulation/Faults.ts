@@ -3,7 +3,7 @@
  * nothing is wrong any more that an operator would not call a broken machine: wires are whole, the disk works, nobody is
  * paused, and a broker that hangs in a flush has been restarted.
  */
-import type { Fault, FaultKind, Plan } from "./Scenario.ts";
+import { DISK_BREAKERS, type Fault, type FaultKind, type Plan } from "./Scenario.ts";
 import type { SeededRandom } from "./SeededRandom.ts";
 import type { DiskFault, DiskOperation } from "./SimulatedDisk.ts";
 import type { SimulatedProcess, Simulation } from "./Simulation.ts";
@@ -16,8 +16,6 @@ export interface Victims {
   readonly clientHosts: ReadonlyArray<string>;
 }
 
-/** After these a log may be offline until its broker is started again. */
-const DISK_BREAKERS: ReadonlyArray<FaultKind> = ["failed flush", "no space", "write error", "short write"];
 const MINUTE_MS = 60_000;
 
 export class Faults {

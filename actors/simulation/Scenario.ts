@@ -55,6 +55,8 @@ const DISK_FAULTS: ReadonlyArray<FaultKind> = [
   "write error",
   "short write",
 ];
+/** What an operation of the disk may be refused by: a log may be offline afterwards until its broker is started again. */
+export const DISK_BREAKERS: ReadonlyArray<FaultKind> = ["failed flush", "no space", "write error", "short write"];
 const NETWORK_FAULTS: ReadonlyArray<FaultKind> = ["delay", "partition", "half-open", "reset"];
 
 export interface ClientPlan {

@@ -50,12 +50,18 @@ export const runPlan = (plan: Plan, options: RunOptions): RunResult => {
     network: plan.network,
   });
   const recorder = new HistoryRecorder(() => world.clock.now);
+  const violations: string[] = [];
   const stage: Stage = {
     world,
     plan,
     codecs: options.codecs,
     recorder,
-    violations: [],
+    violations: {
+      push: (...lines) => {
+        violations.push(...lines);
+        for (const line of lines) world.trace.add(`VIOLATION ${line}`);
+      },
+    },
     keyOf: new Map(),
     producerIds: new Set(),
     topics: new Map(),
@@ -71,7 +77,7 @@ export const runPlan = (plan: Plan, options: RunOptions): RunResult => {
   if (run.complete) stage.violations.push(...judged(recorder.ops));
   return {
     plan,
-    violations: [...new Set(stage.violations)],
+    violations: [...new Set(violations)],
     hash: world.trace.hash,
     trace: world.trace.lines,
     simulatedMs: world.clock.now,

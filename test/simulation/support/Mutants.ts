@@ -74,6 +74,30 @@ export const MUTANTS: ReadonlyArray<Mutant> = [
       replace(ParkedReplies.prototype, "park", () => (_offset: number, committed: () => void) => committed()),
   },
   {
+    name: "ack before the write",
+    scenario: "disk",
+    seed: 1,
+    plant: () =>
+      replace(
+        Partition.prototype,
+        "append",
+        (original) =>
+          function hasty(this: object, given: never) {
+            const { settle } = given as { settle: (reply: unknown) => void };
+            let settled = false;
+            const once = (reply: unknown): void => {
+              if (!settled) settle(reply);
+              settled = true;
+            };
+            const command = { ...(given as object), settle: once };
+            original.call(this, command as never);
+            const staged = Reflect.get(this, "staged") as Array<{ command: object; decision: { reply: unknown } }>;
+            const last = staged.at(-1);
+            if (last?.command === command) once(last.decision.reply);
+          },
+      ),
+  },
+  {
     name: "trust after a failed fsync",
     scenario: "disk",
     seed: 13,
@@ -134,8 +158,8 @@ export const MUTANTS: ReadonlyArray<Mutant> = [
   },
   {
     name: "a window of one batch",
-    scenario: "idempotent",
-    seed: 4,
+    scenario: "network",
+    seed: 31,
     plant: () =>
       replace(
         ProducerStateManager.prototype,
