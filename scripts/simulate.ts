@@ -7,6 +7,7 @@
  *   --seeds N          seeds per scenario (default: no end)      --from N   the first seed (default 1)
  *   --minutes M        stop after so long                        --jobs N   processes (default 2)
  *   --seed N           replay one seed (of one scenario)         --trace    with its whole trace
+ *   --budget N         runs to spend on a smaller variant of a failure (default 120)
  *   --json             one JSON object at the end (and one per failure)
  *   --mutant NAME      with that planted bug (test/simulation/support/Mutants.ts)
  *   --mutants          how many seeds each planted bug takes to be found (at most --seeds, default 200)
@@ -31,6 +32,7 @@ const { values: options } = parseArgs({
     json: { type: "boolean", default: false },
     mutants: { type: "boolean", default: false },
     mutant: { type: "string" },
+    budget: { type: "string", default: "120" },
     worker: { type: "string" },
   },
 });
@@ -85,7 +87,7 @@ const replay = (scenario: string, seed: number): boolean => {
   console.log(`\nscenario ${scenario}, seed ${seed} FAILED at commit ${commitOf()}`);
   for (const line of result.violations) console.log(`  ${line}`);
   console.log(`replay: bun run simulate --scenario ${scenario} --seed ${seed} --trace`);
-  const least = shrink(result, (plan) => runPlan(plan, { codecs }));
+  const least = shrink(result, (plan) => runPlan(plan, { codecs }), Number(options.budget));
   console.log(`\nthe smallest failing variant found:\n${describePlan(least.plan)}`);
   for (const line of least.violations) console.log(`  ${line}`);
   const { trace } = runPlan(least.plan, { codecs, keepTrace: true });
