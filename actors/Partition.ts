@@ -356,8 +356,11 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
     // What was appended meanwhile keeps the active segment.
     const rolls = before === state.logEndOffset && log.active.size > 0 && !log.hasStaged;
     const written = (): void => {
+      const empties = log.active.size === 0;
+      // Without batches only the snapshot knows the producers: unless it is whole, the batches stay.
+      if (empties && !log.activeIsDescribed) return settled();
       state.moveLogStart(Math.min(before, log.active.baseOffset));
-      if (log.active.size > 0) return settled();
+      if (!empties) return settled();
       this.flushWaiters.push(moved);
       this.environment.dirty(this);
     };

@@ -98,8 +98,9 @@ const main = async (args: ReadonlyArray<string>): Promise<void> => {
     const error = Cause.squash(exit.cause);
     return fail(error instanceof StartupError ? error.message : Cause.pretty(exit.cause), 1);
   }
-  announce(exit.value, config, log);
+  // Whoever waits for the lines below may send a signal at once.
   stopOnSignals(exit.value, platform.clock, stopping, log);
+  announce(exit.value, config, log);
 };
 
 const readConfigFile = (disk: Disk, path: string | undefined): { path: string; text: string } | undefined => {

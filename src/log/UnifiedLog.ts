@@ -113,6 +113,8 @@ export class UnifiedLog {
   private dirtySegments = new Set<LogSegment>();
   private dirtyFiles = new Set<DiskFile>();
   private dirtyNames = false;
+  /** Where the last snapshot that is whole was taken; -1 before the first. */
+  private describedOffset: Offset = -1;
   private writtenEnd: Offset;
   private flushedEnd: Offset;
   private readonly tail: LogTail;
@@ -302,35 +304,53 @@ export class UnifiedLog {
   }
 
   private writeGroup(group: Group): MaybePending<void> {
-    const { segment } = group;
-    if (group.snapshot !== undefined) this.startSegment(segment, group.snapshot);
-    if (group.chunks.length === 0) return undefined;
+    const started = group.snapshot === undefined ? undefined : this.startSegment(group.segment, group.snapshot);
+    return isPending(started) ? started.then(() => this.writeBatches(group)) : this.writeBatches(group);
+  }
+
+  private writeBatches({ segment, chunks, size }: Group): MaybePending<void> {
+    if (chunks.length === 0) return undefined;
     if (segment.size === 0) this.dirtyNames = true;
-    return writeFully(segment.file, group.chunks, segment.size, group.size);
+    return writeFully(segment.file, chunks, segment.size, size);
   }
 
   /** Seals the active segment and puts the new one behind it. */
-  private startSegment(segment: LogSegment, snapshot: Uint8Array): void {
+  private startSegment(segment: LogSegment, snapshot: Uint8Array): MaybePending<void> {
     const sealed = this.active;
     placeSnapshot(snapshot, sealed.seal());
     for (const file of sealed.openIndexFiles()) this.dirtyFiles.add(file);
     this.dirtySegments.add(sealed);
-    this.writeSnapshot(segment.baseOffset, snapshot);
     this.list = [...this.list, segment];
     this.dirtyNames = true;
+    return this.writeSnapshot(segment.baseOffset, snapshot);
   }
 
-  private writeSnapshot(offset: Offset, content: Uint8Array): void {
+  /** The state at the active segment's base offset is on disk: what it was folded from may go. */
+  get activeIsDescribed(): boolean {
+    return this.describedOffset === this.active.baseOffset;
+  }
+
+  private writeSnapshot(offset: Offset, content: Uint8Array): MaybePending<void> {
     const path = `${this.directory}/${segmentName(offset)}.snapshot`;
     this.disk.remove(path);
     const file = this.disk.open(path, "write");
-    // Believed only with its CRC: a short write makes recovery start from the snapshot before it.
-    const writing = file.write([content], 0);
-    if (isPending(writing)) writing.catch(() => undefined);
-    this.dirtyFiles.add(file);
-    this.snapshots.push(file);
     this.dirtyNames = true;
     this.writeLeaderEpochs(content);
+    const whole = (): void => {
+      this.describedOffset = offset;
+      // Only now: a flush that began before would not cover it.
+      this.dirtyFiles.add(file);
+      this.snapshots.push(file);
+    };
+    // Believed only with its CRC: when it cannot be written whole, recovery starts from the snapshot before it.
+    const cut = (): void => file.close();
+    try {
+      const writing = writeFully(file, [content], 0, content.length);
+      return isPending(writing) ? writing.then(whole, cut) : whole();
+    } catch (error) {
+      cut();
+      if (!(error instanceof DiskError)) throw error;
+    }
   }
 
   private leaderEpochs: string | undefined;

@@ -2,6 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { SeededRandom } from "../../actors/simulation/SeededRandom.ts";
 import { POWER_CUTS, SimulatedDisk } from "../../actors/simulation/SimulatedDisk.ts";
+import { type CleanableBounds, cleanableOf } from "../../src/log/LogCleaner.ts";
 import { loadLog } from "../../src/log/LogLoader.ts";
 import { evolve, snapshotOf } from "../../src/log/LogState.ts";
 import type { UnifiedLog } from "../../src/log/UnifiedLog.ts";
@@ -209,6 +210,11 @@ describe("compaction", () => {
       for (const { offset } of recordsOf(await readAll(log))) expect(abortedOffsets.has(offset)).toBe(false);
       // Not one of them yet: either data was seen, or the horizon begins now.
       expect((await markers()).map(({ baseOffset }) => baseOffset)).toEqual(marked.map(({ baseOffset }) => baseOffset));
+      // Where all of a transaction's data went, its marker's horizon begins with the pass that finds that out.
+      const records = async () => (await markers()).filter(({ recordCount }) => recordCount > 0);
+      const withRecord = (await records()).map(({ baseOffset }) => baseOffset);
+      await cleanLog(disk, log, state, { now: 5500, deleteRetentionMs: RETENTION });
+      expect((await records()).map(({ baseOffset }) => baseOffset)).toEqual(withRecord);
       // An emptied batch that only kept its place goes with the next pass, and counts as data until then.
       for (const now of [6000, 8000, 10_000, 12_000]) {
         await cleanLog(disk, log, state, { now, deleteRetentionMs: RETENTION });
@@ -269,6 +275,42 @@ describe("compaction", () => {
         else expect(firstOffset).toBe(expected.baseOffset);
       }
     }
+  });
+
+  test("C3: what may be cleaned ends with a segment, before what is undecided, not durable, young, or active", async () => {
+    const made = await history(1, 60);
+    await made.settle();
+    await made.seal();
+    const { log } = made.driver;
+    const bases = log.segments.map(({ baseOffset }) => baseOffset);
+    expect(bases.length).toBeGreaterThan(4);
+    const end = log.logEndOffset;
+    const policy = { minCleanableRatio: 0.5, minLagMs: 0, maxLagMs: Number.MAX_SAFE_INTEGER };
+    const bounds: CleanableBounds = {
+      logStartOffset: 0,
+      lastStableOffset: end,
+      flushedOffset: end,
+      cleanedOffset: undefined,
+    };
+    const of = (more: Partial<CleanableBounds>, rules: Partial<typeof policy> = {}, now = 9999) =>
+      cleanableOf(log, { ...bounds, ...more }, { ...policy, ...rules }, now);
+    expect(await of({})).toEqual({ firstDirtyOffset: 0, endOffset: log.active.baseOffset, ratio: 1, due: true });
+    for (const limit of [bases[2]!, bases[2]! + 1, bases[3]! - 1]) {
+      expect((await of({ lastStableOffset: limit }))?.endOffset).toBe(bases[2]!);
+      expect((await of({ flushedOffset: limit }))?.endOffset).toBe(bases[2]!);
+    }
+    expect(await of({ lastStableOffset: bases[1]! - 1 })).toBeUndefined();
+    // Of what was cleaned before only the rest counts; a checkpoint from another life counts for nothing.
+    const rest = await of({ cleanedOffset: bases.at(-2)! });
+    expect([rest?.firstDirtyOffset, rest?.due]).toEqual([bases.at(-2)!, false]);
+    expect(rest?.ratio).toBeLessThan(0.5);
+    expect((await of({ cleanedOffset: end + 1 }))?.firstDirtyOffset).toBe(0);
+    expect((await of({ logStartOffset: bases[1]!, cleanedOffset: 0 }))?.firstDirtyOffset).toBe(bases[1]!);
+    expect(await of({ cleanedOffset: log.active.baseOffset })).toBeUndefined();
+    // Timestamps begin at 100 and grow by at most a few a record.
+    expect(await of({}, { minLagMs: 1000 }, 1000)).toBeUndefined();
+    expect((await of({}, { minLagMs: 1000 }, 5000))?.endOffset).toBe(log.active.baseOffset);
+    expect((await of({ cleanedOffset: bases.at(-2)! }, { maxLagMs: 1000 }, 5000))?.due).toBe(true);
   });
 
   test("a rotten batch is told, and nothing is replaced", async () => {

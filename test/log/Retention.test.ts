@@ -67,6 +67,7 @@ describe("retention", () => {
           for (const each of one.segments.slice(0, taken))
             expect(each.endOffset).toBeLessThanOrEqual(one.logStartOffset);
       }),
+      { numRuns: 500 },
     );
   });
 
@@ -82,6 +83,7 @@ describe("retention", () => {
         if (asked.retentionBytes >= 0) expect(sizeOf(left)).toBeLessThan(asked.retentionBytes + oldest.size);
         if (asked.retentionMs >= 0) expect(oldest.largestTimestamp).toBeGreaterThanOrEqual(NOW - asked.retentionMs);
       }),
+      { numRuns: 500 },
     );
   });
 
@@ -98,6 +100,7 @@ describe("retention", () => {
           before -= segment.size;
         }
       }),
+      { numRuns: 500 },
     );
   });
 });

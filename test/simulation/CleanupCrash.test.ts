@@ -7,6 +7,8 @@ import { DATA, startSimulatedBroker } from "../../actors/simulation/SimulatedBro
 import { POWER_CUTS, type PowerCut, type SimulatedDisk } from "../../actors/simulation/SimulatedDisk.ts";
 import { type SimulatedProcess, Simulation } from "../../actors/simulation/Simulation.ts";
 import { EARLIEST, type KafkaClient, LATEST } from "../../actors/testing/KafkaClient.ts";
+import { ApiKey } from "../../src/protocol/ApiKeys.ts";
+import { buildBatch } from "../../src/record/RecordBatchBuilder.ts";
 import { codecs, makeClient } from "./support/PowerCutWorld.ts";
 
 const MINUTE = 60_000;
@@ -63,18 +65,38 @@ const crashes = (configs: Record<string, string>, cutOf: (index: number) => Powe
     };
     await client.sleep(6 * MINUTE);
     const after = await look(client);
-    return { before, after };
+    return { before, after, producerId: producer.producerId };
   });
   return { ...ends, images };
 };
 
-const afterCrash = (disk: SimulatedDisk, seed: number): Seen & { readonly next: number } =>
+/** `retried`: the offset a retry of the last batch is answered with. */
+const afterCrash = (disk: SimulatedDisk, seed: number, producerId: number) =>
   new Simulation({ seed, maxTimeMs: 10 * MINUTE }).run(async (world) => {
     const client = await start(world, world.process("broker", { disk }));
     const seen = await look(client);
+    const retried = await retry(client, producerId);
     const outcome = await client.producer().send("t", 0, [{ key: Buffer.from("new"), value: Buffer.from("new") }]);
-    return { ...seen, next: outcome.type === "ok" ? outcome.baseOffset : -1 };
+    return { ...seen, retried, next: outcome.type === "ok" ? outcome.baseOffset : -1 };
   });
+
+/** Sends the last batch once more, as its producer would after a lost answer. */
+const retry = async (client: KafkaClient, producerId: number): Promise<number> => {
+  const { id } = await client.topic("t");
+  const records = buildBatch([{ key: Buffer.from("again"), value: null }], {
+    producerId,
+    producerEpoch: 0,
+    baseSequence: RECORDS - 1,
+  });
+  const answer = await client.request("any", ApiKey.Produce, {
+    transactionalId: null,
+    acks: -1,
+    timeoutMs: 1000,
+    topicData: [{ name: "t", topicId: id, partitionData: [{ index: 0, records }] }],
+  });
+  const reply = answer.responses[0]?.partitionResponses[0];
+  return reply?.errorCode === 0 ? reply.baseOffset : -1 - (reply?.errorCode ?? 0);
+};
 
 const newest = ({ records }: Seen): Map<string, string> =>
   new Map(records.map(({ offset, key, value }) => [key, `${offset} ${value}`]));
@@ -87,13 +109,13 @@ const kinds: ReadonlyArray<[string, (index: number) => PowerCut]> = [
 describe("a crash before every operation", () => {
   for (const [name, cutOf] of kinds) {
     test(`of retention, ${name}: a suffix of the log without a hole, its end and the next offset as they were`, () => {
-      const { before, after, images } = crashes({ "retention.bytes": "3000" }, cutOf);
+      const { before, after, producerId, images } = crashes({ "retention.bytes": "3000" }, cutOf);
       expect(after.start).toBeGreaterThan(0);
       expect(images.length).toBeGreaterThan(10);
       const values = new Map(before.records.map(({ offset, value }) => [offset, value]));
       for (const [index, { at, disk }] of images.entries()) {
-        const seen = afterCrash(disk, index);
-        expect([at, seen.end, seen.next]).toEqual([at, RECORDS, RECORDS]);
+        const seen = afterCrash(disk, index, producerId);
+        expect([at, seen.end, seen.next, seen.retried]).toEqual([at, RECORDS, RECORDS, RECORDS - 1]);
         expect([at, seen.start >= 0 && seen.start <= after.start]).toEqual([at, true]);
         const offsets = Array.from({ length: RECORDS - seen.start }, (_, each) => seen.start + each);
         expect([at, seen.records.map(({ offset }) => offset)]).toEqual([at, offsets]);
@@ -102,17 +124,17 @@ describe("a crash before every operation", () => {
     });
 
     test(`of an expiry of everything, ${name}: the end and the next offset stay`, () => {
-      const { after, images } = crashes({ "retention.ms": "1000" }, cutOf);
+      const { after, producerId, images } = crashes({ "retention.ms": "1000" }, cutOf);
       expect([after.start, after.end]).toEqual([RECORDS, RECORDS]);
       for (const [index, { at, disk }] of images.entries()) {
-        const seen = afterCrash(disk, index);
-        expect([at, seen.end, seen.next]).toEqual([at, RECORDS, RECORDS]);
+        const seen = afterCrash(disk, index, producerId);
+        expect([at, seen.end, seen.next, seen.retried]).toEqual([at, RECORDS, RECORDS, RECORDS - 1]);
         expect([at, seen.records.length]).toEqual([at, RECORDS - seen.start]);
       }
     });
 
     test(`of compaction, ${name}: the newest of each key where it was, nothing that was never there`, () => {
-      const { before, after, images } = crashes(
+      const { before, after, producerId, images } = crashes(
         { "cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.01" },
         cutOf,
       );
@@ -120,8 +142,9 @@ describe("a crash before every operation", () => {
       expect(images.length).toBeGreaterThan(10);
       const values = new Map(before.records.map(({ offset, value }) => [offset, value]));
       for (const [index, { at, disk }] of images.entries()) {
-        const seen = afterCrash(disk, index);
+        const seen = afterCrash(disk, index, producerId);
         expect([at, seen.start, seen.end, seen.next]).toEqual([at, 0, RECORDS, RECORDS]);
+        expect([at, seen.retried]).toEqual([at, RECORDS - 1]);
         expect([at, newest(seen)]).toEqual([at, newest(before)]);
         for (const { offset, value } of seen.records) expect([at, value]).toEqual([at, values.get(offset)!]);
       }
