@@ -147,7 +147,8 @@ const campaign = async (jobs: number, args: string[], onRun: (run: Told) => bool
   );
   const codes = await Promise.all(children.map((child) => child.exited));
   clearTimeout(minutes);
-  return stopped || codes.every((code) => code === 0);
+  // 143: ended by our own signal. Anything else is a child that broke.
+  return codes.every((code) => code === 0 || (stopped && code === 143));
 };
 
 const explore = async (): Promise<boolean> => {
