@@ -4,7 +4,13 @@
  */
 import { describe, expect, test } from "bun:test";
 import { DATA, startSimulatedBroker } from "../../actors/simulation/SimulatedBroker.ts";
-import { POWER_CUTS, type PowerCut, type SimulatedDisk } from "../../actors/simulation/SimulatedDisk.ts";
+import {
+  type DiskFault,
+  type DiskOperation,
+  POWER_CUTS,
+  type PowerCut,
+  type SimulatedDisk,
+} from "../../actors/simulation/SimulatedDisk.ts";
 import { type SimulatedProcess, Simulation } from "../../actors/simulation/Simulation.ts";
 import { EARLIEST, type KafkaClient, LATEST } from "../../actors/testing/KafkaClient.ts";
 import { ApiKey } from "../../src/protocol/ApiKeys.ts";
@@ -39,7 +45,11 @@ const start = async (world: Simulation, process: SimulatedProcess, settings: Rec
 };
 
 /** Fills a topic, lets the clean-up run, and takes what every crash during it would leave. */
-const crashes = (configs: Record<string, string>, cutOf: (index: number) => PowerCut) => {
+const crashes = (
+  configs: Record<string, string>,
+  cutOf: (index: number) => PowerCut,
+  fault: (operation: DiskOperation) => DiskFault | undefined = () => undefined,
+) => {
   const world = new Simulation({ seed: 5, maxTimeMs: 60 * MINUTE });
   const images: Array<{ readonly at: string; readonly disk: SimulatedDisk }> = [];
   const ends = world.run(async () => {
@@ -57,11 +67,12 @@ const crashes = (configs: Record<string, string>, cutOf: (index: number) => Powe
       if (outcome.type !== "ok") throw new Error(outcome.error);
     }
     const before = await look(client);
-    disk.beforeOperation = ({ index, kind, path }) => {
+    disk.beforeOperation = (operation) => {
+      const { index, kind, path } = operation;
       if (kind === "read") return undefined;
       const cut = cutOf(index);
       images.push({ at: `${cut} before ${kind} ${path}`, disk: disk.image(cut, world.random.fork(`image ${index}`)) });
-      return undefined;
+      return fault(operation);
     };
     await client.sleep(6 * MINUTE);
     const after = await look(client);
@@ -130,6 +141,17 @@ describe("a crash before every operation", () => {
         const seen = afterCrash(disk, index, producerId);
         expect([at, seen.end, seen.next, seen.retried]).toEqual([at, RECORDS, RECORDS, RECORDS - 1]);
         expect([at, seen.records.length]).toEqual([at, RECORDS - seen.start]);
+      }
+    });
+
+    test(`of an expiry whose snapshot cannot be written, ${name}: the batches stay, a retry is still known`, () => {
+      const { before, after, producerId, images } = crashes({ "retention.ms": "1000" }, cutOf, ({ kind, path }) =>
+        kind === "write" && path.endsWith(".snapshot") ? { error: "EIO" } : undefined,
+      );
+      expect(after.records).toEqual(before.records);
+      for (const [index, { at, disk }] of images.entries()) {
+        const seen = afterCrash(disk, index, producerId);
+        expect([at, seen.end, seen.next, seen.retried]).toEqual([at, RECORDS, RECORDS, RECORDS - 1]);
       }
     });
 
