@@ -3,6 +3,7 @@
  * (`kafka-transactions find-hanging`).
  */
 import * as Effect from "effect/Effect";
+import { UNKNOWN_TOPIC } from "../metadata/ApiError.ts";
 import { invalidTopicName } from "../metadata/TopicName.ts";
 import { Errors } from "../protocol/Errors.ts";
 import type { DescribeProducersRequest } from "../protocol/generated/DescribeProducersRequest.ts";
@@ -24,8 +25,11 @@ const describePartition = (topic: string, partitionIndex: number, ports: Ports):
   });
   const invalid = invalidTopicName(topic);
   if (invalid !== null) return failed(Errors.INVALID_TOPIC_EXCEPTION, invalid);
+  const image = ports.metadata.image();
+  // Kafka says so of a topic only, not of a partition.
+  if (image.topicsByName.get(topic) === undefined) return failed(UNKNOWN_TOPIC.code, UNKNOWN_TOPIC.message);
   const viewOf = (id: string, partition: number) => ports.replicas.view(id, partition);
-  const view = viewByName(ports.metadata.image(), viewOf, topic, partitionIndex);
+  const view = viewByName(image, viewOf, topic, partitionIndex);
   if (typeof view === "number") return failed(view, null);
   const activeProducers: ProducerState[] = [];
   for (const entry of view.state.producers.entries()) {
