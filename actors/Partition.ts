@@ -14,6 +14,7 @@ import type { ProducerRules } from "../src/log/ProducerStateManager.ts";
 import type { FlushTicket, LogConfig, UnifiedLog } from "../src/log/UnifiedLog.ts";
 import { type VerificationGuard, type VerificationRequest, Verifications } from "../src/log/Verifications.ts";
 import { CommittedBytes } from "../src/partition/CommittedBytes.ts";
+import { LostFirstBatches } from "../src/partition/LostFirstBatches.ts";
 import { ParkedReplies } from "../src/partition/ParkedReplies.ts";
 import { type AppendReply, type Decision, decide, type PartitionRole } from "../src/partition/Partition.ts";
 import { assertView, type PartitionView } from "../src/partition/PartitionView.ts";
@@ -102,6 +103,7 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
   readonly actor: ActorRef<PartitionMessage>;
   private readonly parked = new ParkedReplies();
   private readonly verifications = new Verifications();
+  private readonly lostFirsts = new LostFirstBatches();
   /** This turn's decisions, settled or parked after the write. */
   private staged: Staged[] = [];
   private current: PartitionView;
@@ -279,6 +281,7 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
     if (this.closed) return answer(command, Errors.UNKNOWN_TOPIC_OR_PARTITION);
     const { log, state } = this.loaded;
     const { batch, acks } = command;
+    if (this.lostFirsts.mustWait(batch.info, state.producers)) return answer(command, Errors.KAFKA_STORAGE_ERROR);
     const rules = this.rulesOf(command);
     const decision = decide(state, this.role, { info: batch.info, acks, logAppendTime: batch.logAppendTime, rules });
     const { event } = decision;
@@ -563,6 +566,7 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
     const staged = this.staged;
     this.staged = [];
     for (const { command, decision } of staged) {
+      if (decision.event !== undefined) this.lostFirsts.lost(decision.event);
       command.applied();
       // What was refused before any byte was written stays refused; the rest is unknown.
       command.settle(

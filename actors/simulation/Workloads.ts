@@ -10,7 +10,7 @@ import type { HistoryRecorder, Mop, Value } from "../testing/History.ts";
 import { type Fetched, KafkaClient, KafkaError } from "../testing/KafkaClient.ts";
 import { ProtocolViolation } from "../testing/KafkaConnection.ts";
 import type { KafkaProducer, ProduceOutcome } from "../testing/KafkaProducer.ts";
-import { type ClientPlan, DISK_BREAKERS, type Plan } from "./Scenario.ts";
+import type { ClientPlan, Plan } from "./Scenario.ts";
 import type { SeededRandom } from "./SeededRandom.ts";
 import type { SimulatedProcess, Simulation } from "./Simulation.ts";
 
@@ -235,7 +235,6 @@ const producePipelined = async (
   const client = makeClient(stage, machine);
   // A short time to deliver makes producers give up and begin again; the long one outlives every fault.
   const deliveryTimeoutMs = random.pick([120_000, 120_000, 1500]);
-  const diskFails = stage.plan.faults.some(({ kind }) => DISK_BREAKERS.includes(kind));
   const begin = () => startProducer(stage, client, { deliveryTimeoutMs, retryBackoffMs: 20 });
   let producer = await begin();
   let owner = stage.recorder.newProcess();
@@ -248,11 +247,9 @@ const producePipelined = async (
     }
     const sent: Promise<unknown> = sendBatch(stage, producer, owner, random.below(stage.plan.partitions), random).then(
       (outcome) => {
-        // Five in flight fit the broker's window, and nothing was given up: a retry is known or next in line. Where the
-        // disk fails this need not hold: a first batch that could not be written is overtaken by the second, because a
-        // producer that a partition does not know may begin with any sequence.
+        // Five in flight fit the broker's window, and nothing was given up: a retry is known or next in line.
         const refused = outcome.type !== "ok" && outcome.error === "OUT_OF_ORDER_SEQUENCE_NUMBER";
-        if (refused && deliveryTimeoutMs > 60_000 && !diskFails)
+        if (refused && deliveryTimeoutMs > 60_000)
           stage.violations.push(`P2: client ${owner}'s sequence was refused after ${outcome.attempts} attempts`);
         open.delete(sent);
       },

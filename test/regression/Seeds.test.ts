@@ -9,6 +9,7 @@ const codecs = makeBunCodecs();
 test.each([
   ["admin", 2, "a second stray folder of one name kept the broker from starting"],
   ["admin", 23, "the same, by another way of cuts"],
+  ["disk", 116, "a batch pipelined behind a new producer's lost first batch was taken, and the first refused for good"],
 ] as const)(
   "%s %d: %s",
   (scenario, seed) => {

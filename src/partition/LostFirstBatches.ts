@@ -1,0 +1,32 @@
+/**
+ * Producers whose first batch here was lost in a failed write. A log that knows nothing of a producer takes any
+ * sequence from it, so the batch pipelined behind the lost one would be taken first and the retry refused for good. What
+ * must stay true: until the lost batch or an earlier one comes again, later ones wait (the client retries in order).
+ */
+import type { ProducerStateManager } from "../log/ProducerStateManager.ts";
+import type { ProducerEpoch, ProducerId, Sequence } from "../prelude/Types.ts";
+import type { BatchInfo } from "../record/BatchInfo.ts";
+
+/** More producers than this are not remembered: a write that fails for so many is no passing fault. */
+const MOST = 1000;
+
+export class LostFirstBatches {
+  private readonly firsts = new Map<ProducerId, { readonly epoch: ProducerEpoch; readonly sequence: Sequence }>();
+
+  /** The write of this batch failed. Those lost later in the same turn come behind it. */
+  lost({ producerId, producerEpoch, baseSequence }: BatchInfo): void {
+    if (producerId < 0 || this.firsts.get(producerId)?.epoch === producerEpoch || this.firsts.size >= MOST) return;
+    this.firsts.set(producerId, { epoch: producerEpoch, sequence: baseSequence });
+  }
+
+  /** Whether a batch that the log would take for a new producer's first is one that follows a lost one. */
+  mustWait({ producerId, producerEpoch, baseSequence }: BatchInfo, producers: ProducerStateManager): boolean {
+    if (this.firsts.size === 0 || producerId < 0) return false;
+    const lost = this.firsts.get(producerId);
+    if (lost === undefined) return false;
+    const waits =
+      producers.get(producerId) === undefined && producerEpoch === lost.epoch && baseSequence > lost.sequence;
+    if (!waits) this.firsts.delete(producerId);
+    return waits;
+  }
+}
