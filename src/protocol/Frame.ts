@@ -107,8 +107,7 @@ export class FrameAssembler {
     if (part.length === 0) return;
     const needed = this.received + part.length;
     if (needed > this.buffer.length) {
-      const room = Math.max(needed, Math.min(this.size, Math.max(FIRST_BUFFER_BYTES, this.buffer.length * 2)));
-      const bigger = this.allocate(Math.min(this.size, room));
+      const bigger = this.allocate(Math.min(this.size, Math.max(FIRST_BUFFER_BYTES, needed * 2)));
       bigger.set(this.buffer.subarray(0, this.received));
       this.buffer = bigger;
     }
