@@ -14,6 +14,7 @@ import * as EffectRandom from "effect/Random";
 import * as Scheduler from "effect/Scheduler";
 import type { Clock } from "../../src/platform/Clock.ts";
 import type { Disk } from "../../src/platform/Disk.ts";
+import { loadNativeCrc32c } from "../../src/platform/NativeCrc32c.ts";
 import type { Network } from "../../src/platform/Network.ts";
 import type { Random } from "../../src/platform/Random.ts";
 import type { TaskList } from "../../src/platform/TaskList.ts";
@@ -206,6 +207,8 @@ export class Simulation {
     const maxSteps = this.options.maxSteps ?? 5_000_000;
     const maxTimeMs = this.options.maxTimeMs ?? 86_400_000;
     let outcome: { readonly value: A } | { readonly error: unknown } | undefined;
+    // A checksum that loads its addon on first use would read a file in the middle of the run.
+    loadNativeCrc32c();
     const wires = setTripwires();
     const marksBefore = chooseBuggify(this.options.buggify === false ? undefined : this.chooser());
     try {
