@@ -17,7 +17,7 @@ import { controllerRules } from "../src/metadata/ControllerRules.ts";
 import { EffectiveConfig } from "../src/metadata/EffectiveConfig.ts";
 import type { Clock } from "../src/platform/Clock.ts";
 import type { Disk } from "../src/platform/Disk.ts";
-import { type Endpoint, type Network, NetworkError, type SocketHandlers } from "../src/platform/Network.ts";
+import { type Endpoint, type Network, NetworkError } from "../src/platform/Network.ts";
 import type { Random } from "../src/platform/Random.ts";
 import type { TaskList } from "../src/platform/TaskList.ts";
 import { makeTaskListScheduler } from "../src/platform/TaskListScheduler.ts";
@@ -26,7 +26,7 @@ import type { ActorContext } from "./Actor.ts";
 import { ByteCredit } from "./ByteCredit.ts";
 import { Controller } from "./Controller.ts";
 import { GroupCoordinators } from "./GroupCoordinators.ts";
-import { KafkaListener } from "./KafkaListener.ts";
+import { KafkaListener, UNSERVED } from "./KafkaListener.ts";
 import { METADATA_FOLDER, openMetadataLog } from "./LocalMetadataLog.ts";
 import { LogCleaner } from "./LogCleaner.ts";
 import { LogDirectory } from "./LogDirectory.ts";
@@ -265,15 +265,13 @@ const listenersOf = (config: BrokerConfig): ReadonlyArray<BrokerListener> => {
 const probe = (network: Network, bind: Endpoint): void => {
   if (bind.port === 0) return;
   try {
-    network.listen(bind, () => IGNORED).close();
+    network.listen(bind, () => UNSERVED).close();
   } catch (error) {
     if (!(error instanceof NetworkError)) throw error;
     const why = error.code === "EADDRINUSE" ? "the port is in use" : error.message;
     throw new StartupError(`listeners: ${bind.host}:${bind.port} cannot be bound: ${why}`);
   }
 };
-
-const IGNORED: SocketHandlers = { onData: () => undefined, onDrain: () => undefined, onClose: () => undefined };
 
 /** Resolves when no request is in flight, or when the time is up. Waiting fetches are answered with what there is. */
 const drained = (listeners: ReadonlyArray<KafkaListener>, clock: Clock): Promise<void> =>

@@ -11,7 +11,8 @@ export interface ConnectionLimits {
   readonly maxConnectionsPerIp: number;
 }
 
-const REFUSED: SocketHandlers = { onData: () => undefined, onDrain: () => undefined, onClose: () => undefined };
+/** For a socket that nobody serves. */
+export const UNSERVED: SocketHandlers = { onData: () => undefined, onDrain: () => undefined, onClose: () => undefined };
 
 export class KafkaListener {
   readonly endpoint: Endpoint;
@@ -30,10 +31,6 @@ export class KafkaListener {
   ) {
     this.listener = network.listen(endpoint, (socket) => this.accept(socket));
     this.endpoint = this.listener.endpoint;
-  }
-
-  get connectionCount(): number {
-    return this.connections.size;
   }
 
   /** Connections accepted before this wait: nobody is served by a broker that is not registered. */
@@ -66,7 +63,7 @@ export class KafkaListener {
       this.environment.log("warn", `connection from ${host} refused: the connection limit is reached`);
       // As Kafka closes it: in order, so that the peer is connected first and then finds it closed.
       socket.end();
-      return REFUSED;
+      return UNSERVED;
     }
     this.perHost.set(host, fromHost + 1);
     const connection = new Connection(this.nextConnectionId++, socket, {

@@ -153,11 +153,6 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
     return this.offlineReason === undefined && !this.closed ? this.current : undefined;
   }
 
-  /** Why the partition is offline, or undefined. */
-  get offlineBecause(): string | undefined {
-    return this.offlineReason;
-  }
-
   /** Everything below is flushed: the recovery point. */
   get recoveryPoint(): Offset {
     return this.flushedOffset;

@@ -9,6 +9,7 @@ import type { DelayedFetches } from "../src/api/DelayedFetch.ts";
 import type { AppendCommand, DeleteRecordsReply, LogDirDescription, ReplicaManagerPort } from "../src/api/Ports.ts";
 import type { BrokerConfig } from "../src/config/BrokerConfig.ts";
 import { TopicConfig } from "../src/config/TopicConfig.ts";
+import { partitionOfDirectory } from "../src/log/Checkpoints.ts";
 import type { ValidationRules } from "../src/log/LogValidator.ts";
 import type { VerificationGuard, VerificationRequest } from "../src/log/Verifications.ts";
 import { touchedTopics } from "../src/metadata/MetadataDelta.ts";
@@ -182,11 +183,12 @@ export class ReplicaManager implements ReplicaManagerPort {
 
   /** Whether a folder of this name and topic id is a hosted partition's; without an id its name decides. */
   hosts(folder: string, topicId: Uuid | undefined): boolean {
-    const dash = folder.lastIndexOf("-");
-    const [name, index] = [folder.slice(0, dash), Number(folder.slice(dash + 1))];
-    for (const [id, { topic, partitions }] of this.topics) {
-      if (topic.name === name && (topicId === undefined || topicId === id)) return partitions[index] !== undefined;
-    }
+    const named = partitionOfDirectory(folder);
+    if (named === undefined) return false;
+    const isOf = (hosted: HostedTopic | undefined): boolean =>
+      hosted?.topic.name === named.topic && hosted.partitions[named.partition] !== undefined;
+    if (topicId !== undefined) return isOf(this.topics.get(topicId));
+    for (const hosted of this.topics.values()) if (isOf(hosted)) return true;
     return false;
   }
 
