@@ -116,11 +116,12 @@ export const suite: Suite = {
         };
         const first = start();
         await reads(first);
-        const second = start();
+        // kcat drops the record it has just polled when SIGTERM comes, and its close commits it all the same (consume_cb looks at
+        // conf.run first); killed, it may die between a record and its line. So members that end commit nothing: all that
+        // they read comes again to another, and not one record may be missing.
+        const second = start(false);
         await reads(second);
         await second.end("SIGTERM");
-        // librdkafka commits in the background what it has handed over, written or not: only a member that commits nothing
-        // may be killed without taking records with it. All that it read comes again to another.
         const third = start(false);
         await reads(third);
         await third.end("SIGKILL");
