@@ -26,7 +26,7 @@ import type { PartitionView } from "../src/partition/PartitionView.ts";
 import { DiskError } from "../src/platform/Disk.ts";
 import { isPending, type MaybePending, type MonotonicMs, type Offset, type Uuid } from "../src/prelude/Types.ts";
 import { Errors } from "../src/protocol/Errors.ts";
-import type { Codecs } from "../src/record/Compression.ts";
+import { Codec, type Codecs } from "../src/record/Compression.ts";
 import type { ActorContext } from "./Actor.ts";
 import type { LogDirectory, OpenedLog } from "./LogDirectory.ts";
 import { type LoadedLog, Partition, type PartitionMessage, type PartitionSettings } from "./Partition.ts";
@@ -340,6 +340,7 @@ export class ReplicaManager implements ReplicaManagerPort {
       afterMaxMs: config.number("message.timestamp.after.max.ms"),
       compacted: config.compacted,
       codecs: this.environment.codecs,
+      ...compressionOf(config),
     };
   }
 
@@ -367,6 +368,26 @@ export class ReplicaManager implements ReplicaManagerPort {
     }
   }
 }
+
+/** The codec batches are stored with, whatever they came with; nothing for `compression.type=producer`. */
+const compressionOf = (config: TopicConfig): Pick<ValidationRules, "compression"> => {
+  switch (config.string("compression.type")) {
+    case "uncompressed":
+      return { compression: { codec: Codec.none } };
+    case "gzip": {
+      const level = config.number("compression.gzip.level");
+      return { compression: level === -1 ? { codec: Codec.gzip } : { codec: Codec.gzip, level } };
+    }
+    case "snappy":
+      return { compression: { codec: Codec.snappy } };
+    case "lz4":
+      return { compression: { codec: Codec.lz4, level: config.number("compression.lz4.level") } };
+    case "zstd":
+      return { compression: { codec: Codec.zstd, level: config.number("compression.zstd.level") } };
+    default:
+      return {};
+  }
+};
 
 const refuse = (command: AppendCommand, error: number): void => {
   command.applied();

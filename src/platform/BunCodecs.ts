@@ -54,7 +54,7 @@ const compress = (codec: CompressionCodec, bytes: Uint8Array, level?: number): U
         level === undefined ? {} : { params: { [zlib().constants.ZSTD_c_compressionLevel]: level } },
       );
     case Codec.lz4:
-      return compressLz4(bytes);
+      return compressLz4(bytes, level);
     case Codec.snappy:
       return compressSnappy(bytes);
   }

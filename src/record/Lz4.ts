@@ -243,9 +243,20 @@ export const copyWithin = (output: Uint8Array, to: number, distance: number, len
 const HASH_BITS = 14;
 /** Where a hash of four bytes was seen last, plus one. */
 const seen = new Int32Array(1 << HASH_BITS);
+/** By the low bits of a position: how far back its hash was seen before; 0: not in reach. */
+const earlier = new Uint16Array(WRITTEN_BLOCK);
 
-/** One frame of independent 64 KiB blocks without checksums, as Kafka's Java clients write it. */
-export const compressLz4 = (input: Uint8Array): Uint8Array => {
+/** Kafka's default: its clients' fast encoder, which looks at one candidate. */
+const FAST_LEVEL = 9;
+/** Candidates that the highest levels look at: more would make a block cost seconds and hardly one byte less. */
+const MOST_CANDIDATES = 4096;
+
+/**
+ * One frame of independent 64 KiB blocks without checksums, as Kafka's Java clients write it. `level` is that of
+ * `compression.lz4.level`, 1 to 17: any but the default looks at 2^(level − 1) earlier places for the longest match.
+ */
+export const compressLz4 = (input: Uint8Array, level = FAST_LEVEL): Uint8Array => {
+  const candidates = level === FAST_LEVEL ? 0 : Math.min(MOST_CANDIDATES, 2 ** (level - 1));
   const blocks = Math.ceil(input.length / WRITTEN_BLOCK);
   const output = new Uint8Array(7 + input.length + 4 * blocks + 4);
   writeUint32(output, 0, MAGIC);
@@ -256,7 +267,11 @@ export const compressLz4 = (input: Uint8Array): Uint8Array => {
   seen.fill(0);
   for (let start = 0; start < input.length; start += WRITTEN_BLOCK) {
     const end = Math.min(start + WRITTEN_BLOCK, input.length);
-    const compressedEnd = encodeBlock(input, start, end, output, to + 4, to + 4 + end - start - 1);
+    const limit = to + 4 + end - start - 1;
+    const compressedEnd =
+      candidates === 0
+        ? encodeBlock(input, start, end, output, to + 4, limit)
+        : encodeBlockSearching(input, start, end, output, to + 4, limit, candidates);
     if (compressedEnd < 0) {
       writeUint32(output, to, (end - start) | STORED);
       output.set(input.subarray(start, end), to + 4);
@@ -269,6 +284,8 @@ export const compressLz4 = (input: Uint8Array): Uint8Array => {
   writeUint32(output, to, 0);
   return output.subarray(0, to + 4);
 };
+
+const hashOf = (four: number): number => Math.imul(four, PRIME_1) >>> (32 - HASH_BITS);
 
 /** Writes one block at `to`, or answers -1 when it would pass `limit`: then it is not worth it. */
 const encodeBlock = (
@@ -286,7 +303,7 @@ const encodeBlock = (
   let misses = 0;
   while (at < lastMatch) {
     const four = readUint32(input, at);
-    const hash = Math.imul(four, PRIME_1) >>> (32 - HASH_BITS);
+    const hash = hashOf(four);
     const candidate = seen[hash]! - 1;
     seen[hash] = at + 1;
     if (candidate < start || at - candidate > 0xffff || readUint32(input, candidate) !== four) {
@@ -296,16 +313,90 @@ const encodeBlock = (
     misses = 0;
     let length = MIN_MATCH;
     while (at + length < matchEnd && input[candidate + length] === input[at + length]) length++;
-    const literals = at - anchor;
-    if (to + literals + 8 + (((literals + length) / 255) | 0) > limit) return -1;
-    to = writeSequence(input, anchor, literals, output, to, length - MIN_MATCH);
-    const distance = at - candidate;
-    output[to++] = distance;
-    output[to++] = distance >>> 8;
-    to = writeLength(output, to, length - MIN_MATCH);
+    to = writeMatch(input, anchor, at, at - candidate, length, output, to, limit);
+    if (to < 0) return -1;
     at += length;
     anchor = at;
   }
+  return writeLast(input, anchor, end, output, to, limit);
+};
+
+/** As `encodeBlock`, but every position is known and the longest of so many `candidates` is taken. */
+const encodeBlockSearching = (
+  input: Uint8Array,
+  start: number,
+  end: number,
+  output: Uint8Array,
+  to: number,
+  limit: number,
+  candidates: number,
+): number => {
+  let anchor = start;
+  let at = start;
+  let known = start;
+  const lastMatch = end - MATCH_LIMIT;
+  const matchEnd = end - LAST_LITERALS;
+  while (at < lastMatch) {
+    for (; known <= at; known++) {
+      const hash = hashOf(readUint32(input, known));
+      const before = seen[hash]! - 1;
+      earlier[known & (WRITTEN_BLOCK - 1)] = before < start ? 0 : known - before;
+      seen[hash] = known + 1;
+    }
+    let longest = MIN_MATCH - 1;
+    let distance = 0;
+    let candidate = at;
+    for (let left = candidates; left > 0 && at + longest < matchEnd; left--) {
+      const back = earlier[candidate & (WRITTEN_BLOCK - 1)]!;
+      if (back === 0) break;
+      candidate -= back;
+      if (input[candidate + longest] !== input[at + longest]) continue;
+      let length = 0;
+      while (at + length < matchEnd && input[candidate + length] === input[at + length]) length++;
+      if (length <= longest) continue;
+      longest = length;
+      distance = at - candidate;
+    }
+    if (distance === 0) {
+      at++;
+      continue;
+    }
+    to = writeMatch(input, anchor, at, distance, longest, output, to, limit);
+    if (to < 0) return -1;
+    at += longest;
+    anchor = at;
+  }
+  return writeLast(input, anchor, end, output, to, limit);
+};
+
+/** The literals before a match, and the match; -1 when that would pass the limit. */
+const writeMatch = (
+  input: Uint8Array,
+  anchor: number,
+  at: number,
+  distance: number,
+  length: number,
+  output: Uint8Array,
+  to: number,
+  limit: number,
+): number => {
+  const literals = at - anchor;
+  if (to + literals + 8 + (((literals + length) / 255) | 0) > limit) return -1;
+  let behind = writeSequence(input, anchor, literals, output, to, length - MIN_MATCH);
+  output[behind++] = distance;
+  output[behind++] = distance >>> 8;
+  return writeLength(output, behind, length - MIN_MATCH);
+};
+
+/** The literals that end a block; -1 when they would pass the limit. */
+const writeLast = (
+  input: Uint8Array,
+  anchor: number,
+  end: number,
+  output: Uint8Array,
+  to: number,
+  limit: number,
+): number => {
   const literals = end - anchor;
   if (to + literals + 2 + ((literals / 255) | 0) > limit) return -1;
   return writeSequence(input, anchor, literals, output, to, 0);

@@ -1,76 +1,19 @@
 /** Retention and DeleteRecords through a whole broker on simulated ports, so that five minutes pass at once. */
 import { describe, expect, test } from "bun:test";
-import { DATA, startSimulatedBroker } from "../../actors/simulation/SimulatedBroker.ts";
-import type { SimulatedDisk } from "../../actors/simulation/SimulatedDisk.ts";
-import { type SimulatedProcess, Simulation } from "../../actors/simulation/Simulation.ts";
-import { EARLIEST, KafkaClient, LATEST } from "../../actors/testing/KafkaClient.ts";
-import { makeBunCodecs } from "../../src/platform/BunCodecs.ts";
+import { DATA } from "../../actors/simulation/SimulatedBroker.ts";
 import { ApiKey } from "../../src/protocol/ApiKeys.ts";
 import { Errors } from "../../src/protocol/Errors.ts";
-
-const codecs = makeBunCodecs();
-const MINUTE = 60_000;
-const HOUR = 60 * MINUTE;
-
-interface World {
-  readonly world: Simulation;
-  readonly disk: SimulatedDisk;
-  readonly process: SimulatedProcess;
-  readonly client: KafkaClient;
-  /** Names in the folder of `t-0`. */
-  files(): string[];
-  /** Ends this broker as kill -9 does and starts the next one. */
-  restart(): Promise<World>;
-}
-
-const broker = async (world: Simulation, disk: SimulatedDisk, generation = 0): Promise<World> => {
-  const process = world.process(`broker ${generation}`, { disk });
-  await startSimulatedBroker(process, { codecs });
-  const { network, clock, random } = world.process(`client ${generation}`, { host: "10.0.0.1" });
-  const client = new KafkaClient(
-    { network, clock, random, codecs },
-    { bootstrap: [{ host: "127.0.0.1", port: 9092 }], callTimeoutMs: 30_000 },
-  );
-  return {
-    world,
-    disk,
-    process,
-    client,
-    files: () => process.disk.list(`${DATA}/t-0`),
-    restart: () => {
-      client.close();
-      process.kill();
-      return broker(world, disk, generation + 1);
-    },
-  };
-};
-
-const simulated = (program: (world: World) => Promise<void>): void => {
-  const world = new Simulation({ seed: 7, maxTimeMs: 48 * HOUR });
-  world.run(async () => {
-    const disk = world.makeDisk("disk");
-    world.process("operator", { disk }).disk.makeDirectory(DATA);
-    disk.settle();
-    await program(await broker(world, disk));
-  });
-};
-
-const append = async ({ client, process }: World, count: number, size = 500): Promise<number> => {
-  const producer = client.producer();
-  let end = -1;
-  for (let index = 0; index < count; index += 1) {
-    const value = new Uint8Array(size).fill(65 + (index % 26));
-    const outcome = await producer.send("t", 0, [{ key: null, value, timestamp: process.clock.wall() }]);
-    if (outcome.type !== "ok") throw new Error(outcome.error);
-    end = outcome.baseOffset + 1;
-  }
-  return end;
-};
-
-const offsets = async ({ client }: World): Promise<[earliest: number, latest: number]> => [
-  (await client.listOffset("t", 0, EARLIEST)).offset,
-  (await client.listOffset("t", 0, LATEST)).offset,
-];
+import {
+  append,
+  HOUR,
+  MINUTE,
+  offsets,
+  refusal,
+  SMALL,
+  segmentsOf,
+  withOneBroker as simulated,
+  type World,
+} from "../support/OneBroker.ts";
 
 const deleteRecords = async ({ client }: World, offset: number) => {
   const answer = await client.request("any", ApiKey.DeleteRecords, {
@@ -80,11 +23,6 @@ const deleteRecords = async ({ client }: World, offset: number) => {
   const result = answer.topics[0]?.partitions[0];
   return [result?.errorCode, result?.lowWatermark];
 };
-
-const segmentsOf = (names: ReadonlyArray<string>): number[] =>
-  names.filter((name) => name.endsWith(".log")).map((name) => Number(name.slice(0, 20)));
-
-const SMALL = { "internal.segment.bytes": "1300" };
 
 describe("retention", () => {
   test("by age: expired segments go, the active one too when all of it expired; offsets go on where they were", () => {
@@ -212,13 +150,6 @@ test("DescribeLogDirs: bytes of each partition, used or not, and of the file sys
 });
 
 describe("a configuration changed at run time", () => {
-  // `expect(…).rejects` waits by running the real event loop, which a simulation does not have.
-  const refusal = (appending: Promise<number>): Promise<string> =>
-    appending.then(
-      () => "none",
-      (error: unknown) => (error instanceof Error ? error.message : String(error)),
-    );
-
   const set = async ({ client }: World, resourceType: number, resourceName: string, name: string, value: string) => {
     const answer = await client.request("any", ApiKey.IncrementalAlterConfigs, {
       resources: [{ resourceType, resourceName, configs: [{ name, configOperation: 0, value }] }],

@@ -49,6 +49,16 @@ for (const codec of all) {
       );
     });
 
+    test("any content comes back from every level", () => {
+      const levels = { [Codec.gzip]: [1, 9], [Codec.snappy]: [], [Codec.lz4]: [1, 3, 8, 17], [Codec.zstd]: [-100, 19] };
+      fc.assert(
+        fc.property(content, fc.constantFrom(...levels[codec], undefined), (bytes, level) => {
+          expect(decompress(codec, codecs.compress(codec, bytes, level), bytes.length)).toEqual(bytes);
+        }),
+        { numRuns: 30 },
+      );
+    });
+
     test("noise comes back too", () => {
       const noise = new Uint8Array(200_001);
       for (let index = 0, seed = 1; index < noise.length; index++) {

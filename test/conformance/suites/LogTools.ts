@@ -6,7 +6,7 @@ import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } 
 import { join } from "node:path";
 import { batch } from "../support/Batch.ts";
 import { type Broker, startBroker } from "../support/Brokers.ts";
-import { javaTool, kcatReadAll, kcatRun } from "../support/Clients.ts";
+import { javaTool, kafkaConsoleConsumer, kcatReadAll, kcatRun } from "../support/Clients.ts";
 import type { Fields } from "../support/Definitions.ts";
 import { run, sleep } from "../support/Process.ts";
 import { createdTopic, createTopic, initProducerId, listOffsets, produce } from "../support/Requests.ts";
@@ -202,6 +202,42 @@ export const suite: Suite = {
         equal(lines(ours.stdout), lines(kafka.stdout), "our dump-log beside Kafka's");
         await broker.start();
         equal(await readWhenThere(broker, topic, 96), after, "after a restart");
+      },
+    },
+    {
+      name: "compression.type: whatever a producer sends is stored as the topic says, Kafka's dump-log sees it, clients read it",
+      own: true,
+      timeoutMs: 240_000,
+      async run(context: Context) {
+        const broker = await context.ownBroker();
+        const wire = await Wire.open(broker);
+        const [count, file] = [300, join(context.directory, "lines.txt")];
+        const text = Array.from({ length: count }, (_, index) => `${index} ${"again and again ".repeat(index % 9)}`);
+        writeFileSync(file, `${text.join("\n")}\n`);
+        const folders: Array<readonly [topic: string, codec: string]> = [];
+        for (const type of ["uncompressed", "gzip", "snappy", "lz4", "zstd"]) {
+          const topic = context.topic(type);
+          const codec = type === "uncompressed" ? "none" : type;
+          const level = { gzip: "9", lz4: "12", zstd: "7" }[type];
+          const levels = level === undefined ? {} : { [`compression.${type}.level`]: level };
+          await createTopic(wire, topic, 1, { ...SMALL, "compression.type": type, ...levels });
+          folders.push([topic, codec]);
+          for (const sent of ["none", type === "zstd" ? "gzip" : "zstd"]) {
+            const options = ["-P", "-t", topic, "-p", "0", "-z", sent, "-X", "batch.num.messages=20", "-l", file];
+            equal((await kcatRun(broker.address, options)).code, 0, `kcat with ${sent} into ${type}`);
+          }
+          const twice = `${[...text, ...text].join("\n")}\n`;
+          equal(await kcatReadAll(broker.address, topic), twice, `what kcat reads of ${type}`);
+          equal(await kafkaConsoleConsumer(broker.address, topic, 2 * count), twice, `what Java reads of ${type}`);
+        }
+        wire.close();
+        await broker.stop();
+        for (const [topic, codec] of folders) {
+          equal(await accepted(broker, `${topic}-0`), 2 * count, `records of ${topic} Kafka's tool saw`);
+          const { stdout } = await kafkaDump(filesOf(broker, `${topic}-0`, ".log"));
+          const found = new Set(lines(stdout).flatMap((line) => /compresscodec: (\w+)/.exec(line)?.[1] ?? []));
+          equal([...found], [codec], `the codec of ${topic}'s batches`);
+        }
       },
     },
     {
