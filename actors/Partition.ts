@@ -538,6 +538,7 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
 
   private reopen(why: string, keepBelow: Offset | undefined): MaybePending<void> {
     const install = (loaded: LoadedLog): void => {
+      this.lostFirsts.cut(this.loaded.state.producers, loaded.state.producers);
       this.loaded = loaded;
       this.flushBroken = false;
       this.segmentCount = loaded.log.segments.length;
@@ -561,7 +562,6 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
     const staged = this.staged;
     this.staged = [];
     for (const { command, decision } of staged) {
-      if (decision.event !== undefined) this.lostFirsts.lost(decision.event);
       command.applied();
       // What was refused before any byte was written stays refused; the rest is unknown.
       command.settle(

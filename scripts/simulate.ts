@@ -16,6 +16,7 @@ import { parseArgs } from "node:util";
 import { type Plan, planOf, SCENARIOS, scenarioOf } from "../actors/simulation/Scenario.ts";
 import { type RunResult, runPlan } from "../actors/simulation/ScenarioRun.ts";
 import { shrink } from "../actors/simulation/Shrink.ts";
+import { keepTripwires } from "../actors/simulation/Tripwires.ts";
 import { makeBunCodecs } from "../src/platform/BunCodecs.ts";
 import { MUTANTS, mutantOf } from "../test/simulation/support/Mutants.ts";
 
@@ -105,6 +106,7 @@ const replay = (scenario: string, seed: number): boolean => {
 /** A child: every `jobs`-th seed of every scenario, a line each, until it is told to stop. */
 const work = (): void => {
   const [index = 0, jobs = 1] = options.worker!.split("/").map(Number);
+  keepTripwires();
   const last = options.seeds === undefined ? Number.POSITIVE_INFINITY : from + Number(options.seeds);
   for (let seed = from + index; seed < last; seed += jobs) {
     for (const name of names) {

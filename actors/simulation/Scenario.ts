@@ -182,6 +182,8 @@ export const scenarioOf = (name: string): Scenario => {
 };
 
 const FAULT_FREE = 0.25;
+/** A plan with fewer goes on for as many windows as it takes. */
+const LEAST_FAULTS = 20;
 
 /** What a seed makes of a scenario. */
 export const planOf = (scenario: Scenario, seed: number): Plan => {
@@ -197,7 +199,7 @@ export const planOf = (scenario: Scenario, seed: number): Plan => {
   const windowMs = random.pick([60, 200, 600]);
   const faults: Fault[] = [];
   let at = 0;
-  for (let window = 0; window < scenario.windows; window++) {
+  for (let window = 0; window < scenario.windows || faults.length < LEAST_FAULTS; window++) {
     const lengthMs = random.between(windowMs / 2, windowMs * 1.5);
     if (!random.chance(FAULT_FREE)) {
       const count = random.chance(0.4) ? 2 : 1;
@@ -219,7 +221,7 @@ export const planOf = (scenario: Scenario, seed: number): Plan => {
     livenessMs: 60_000,
     partitions: random.between(1, 3),
     valueBytes: random.pick([20, 600, 3000]),
-    pageBytes: random.pick([16, 64, 512]),
+    pageBytes: random.pick([512, 512, 4096]),
     settings: { "log.flush.policy": "ack" },
     topicConfigs: {
       "segment.ms": random.pick(["8", "50", "604800000"]),

@@ -149,7 +149,18 @@ const assign = (entries: Map<string, Node>, name: string, node: Node | undefined
   else entries.set(name, node);
 };
 
-const split = (path: string): string[] => path.split("/").filter((part) => part !== "" && part !== ".");
+/** Parts of the paths that were asked for lately: a run asks for a few again and again. */
+const partsOf = new Map<string, ReadonlyArray<string>>();
+const MOST_PARTS = 10_000;
+
+const split = (path: string): ReadonlyArray<string> => {
+  const known = partsOf.get(path);
+  if (known !== undefined) return known;
+  const parts = path.split("/").filter((part) => part !== "" && part !== ".");
+  if (partsOf.size >= MOST_PARTS) partsOf.clear();
+  partsOf.set(path, parts);
+  return parts;
+};
 
 export class SimulatedDisk {
   /** Operations that changed something, or tried to, since the disk was made. */
@@ -313,10 +324,15 @@ export class SimulatedDisk {
   }
 
   find(path: string): Node | undefined {
+    const parts = split(path);
+    return this.step(parts, parts.length);
+  }
+
+  private step(parts: ReadonlyArray<string>, depth: number): Node | undefined {
     let node: Node | undefined = this.root;
-    for (const part of split(path)) {
+    for (let at = 0; at < depth; at++) {
       if (node?.kind !== "directory") return undefined;
-      node = node.entries.get(part);
+      node = node.entries.get(parts[at]!);
     }
     return node;
   }
@@ -335,9 +351,11 @@ export class SimulatedDisk {
 
   parentOf(path: string, operation: string): readonly [DirectoryNode, string] {
     const parts = split(path);
-    const name = parts.pop();
+    const name = parts.at(-1);
     if (name === undefined) throw new DiskError("OTHER", operation, path, "no name");
-    return [this.directory(parts.join("/"), operation), name];
+    const parent = this.step(parts, parts.length - 1);
+    if (parent?.kind === "directory") return [parent, name];
+    throw new DiskError(parent === undefined ? "ENOENT" : "OTHER", operation, path);
   }
 
   enter(assigns: EntryChange["assigns"]): void {

@@ -1,6 +1,6 @@
 /**
  * Tripwires on everything outside the ports: while a simulation runs, the runtime's own timers, clocks, random sources,
- * sockets and files throw when touched. What must stay true: they are restored whatever happens, and a touch whose
+ * sockets and files throw when touched. What must stay true: they are disarmed whatever happens, and a touch whose
  * exception somebody swallowed still fails the run, because every touch is listed.
  */
 import fs from "node:fs";
@@ -21,6 +21,7 @@ const targets: ReadonlyArray<readonly [string, object, ReadonlyArray<string>]> =
   ["Math.", Math, ["random"]],
   ["crypto.", crypto, ["getRandomValues", "randomUUID"]],
   ["process.", process, ["hrtime", "nextTick"]],
+  ["process.hrtime.", process.hrtime, ["bigint"]],
   [
     "Bun.",
     Bun,
@@ -41,14 +42,56 @@ const targets: ReadonlyArray<readonly [string, object, ReadonlyArray<string>]> =
   ["fs.", fs, Object.keys(fs).filter((name) => /^[a-z]/.test(name) && name !== "constants" && name !== "promises")],
 ];
 
-/** Sets the wires; answers what was touched since, and how to take them away again. */
+/** What the wires do when they are touched; undefined: they let everything through. */
+let armed: ((name: string) => never) | undefined;
+let takeAway: (() => void) | undefined;
+let kept = false;
+
+/**
+ * For a process that runs one simulation after the other: the wires are set once and stay, and between simulations let
+ * everything through. Setting them for every run makes the engine compile much of the program again each time.
+ */
+export const keepTripwires = (): void => {
+  kept = true;
+  takeAway ??= setWires();
+};
+
+/** Arms the wires; answers what was touched since, and how to disarm them. */
 export const setTripwires = (): { readonly touched: string[]; readonly restore: () => void } => {
+  if (armed !== undefined) throw new Error("a simulation inside a simulation");
   const touched: string[] = [];
-  const undo: Array<() => void> = [];
-  const trip = (name: string): never => {
+  takeAway ??= setWires();
+  armed = (name) => {
     touched.push(name);
     throw new TripwireError(`${name} was called inside a simulation: go through the port`);
   };
+  return {
+    touched,
+    restore() {
+      armed = undefined;
+      if (kept) return;
+      takeAway?.();
+      takeAway = undefined;
+    },
+  };
+};
+
+type Callable = (this: unknown, ...args: unknown[]) => unknown;
+
+/** A function or constructor that trips while a simulation runs. */
+const wired = (name: string, original: Callable): Callable => {
+  const wire = function (this: unknown, ...args: unknown[]): unknown {
+    armed?.(name);
+    return new.target === undefined ? original.apply(this, args) : Reflect.construct(original, args);
+  };
+  // Constants and helpers hang on some of them (`WebSocket.OPEN`, `setTimeout[promisify.custom]`).
+  Object.setPrototypeOf(wire, original);
+  wire.prototype = original.prototype;
+  return wire;
+};
+
+const setWires = (): (() => void) => {
+  const undo: Array<() => void> = [];
   const replace = (owner: Target, name: string, replacement: unknown): void => {
     const before = Object.getOwnPropertyDescriptor(owner, name);
     const inherited = before === undefined ? owner[name] : undefined;
@@ -66,25 +109,31 @@ export const setTripwires = (): { readonly touched: string[]; readonly restore: 
   };
   for (const [prefix, owner, names] of targets) {
     for (const name of names) {
-      if (name in owner && typeof Reflect.get(owner, name) === "function") {
-        replace(owner as Target, name, () => trip(prefix + name));
-      }
+      const original: unknown = name in owner ? Reflect.get(owner, name) : undefined;
+      if (typeof original === "function") replace(owner as Target, name, wired(prefix + name, original as Callable));
     }
   }
+  const { now } = Date;
+  const wiredNow = (): number => {
+    armed?.("Date.now");
+    return now();
+  };
   replace(
     globalThis as unknown as Target,
     "Date",
     new Proxy(Date, {
-      construct: (target, args, self) =>
-        args.length === 0 ? trip("new Date()") : Reflect.construct(target, args, self),
-      apply: () => trip("Date()"),
-      get: (target, key) => (key === "now" ? () => trip("Date.now") : Reflect.get(target, key)),
+      construct: (target, args, self) => {
+        if (args.length === 0) armed?.("new Date()");
+        return Reflect.construct(target, args, self);
+      },
+      apply: (target) => {
+        armed?.("Date()");
+        return target();
+      },
+      get: (target, key) => (key === "now" ? wiredNow : Reflect.get(target, key)),
     }),
   );
-  return {
-    touched,
-    restore() {
-      for (const step of undo.splice(0).reverse()) step();
-    },
+  return () => {
+    for (const step of undo.splice(0).reverse()) step();
   };
 };

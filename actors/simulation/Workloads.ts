@@ -41,6 +41,9 @@ export const makeClient = ({ codecs }: Stage, machine: SimulatedProcess, request
     { bootstrap: [BROKER], requestTimeoutMs, connectTimeoutMs: 500, callTimeoutMs: 20_000, retryBackoffMs: 20 },
   );
 
+/** What stands behind a value's number: a space and as many of these as its size asks for. */
+const PADDING = Buffer.from(` ${"x".repeat(64 * 1024)}`, "latin1");
+
 const recordsOf = (stage: Stage, random: SeededRandom, values: ReadonlyArray<Value>) =>
   values.map((value) => ({
     value: Buffer.from(`${value} ${"x".repeat(random.below(stage.plan.valueBytes))}`, "latin1"),
@@ -48,8 +51,17 @@ const recordsOf = (stage: Stage, random: SeededRandom, values: ReadonlyArray<Val
 
 /** The value a record carries, or undefined when its bytes are nobody's. */
 const valueIn = (bytes: Uint8Array | null): number | undefined => {
-  const match = /^(\d+) x*$/.exec(Buffer.from(bytes ?? []).toString("latin1"));
-  return match === null ? undefined : Number(match[1]);
+  if (bytes === null) return undefined;
+  let value = 0;
+  let at = 0;
+  for (; at < bytes.length; at++) {
+    const digit = bytes[at]! - 0x30;
+    if (digit < 0 || digit > 9) break;
+    value = value * 10 + digit;
+  }
+  const rest = bytes.length - at;
+  const isWhole = at > 0 && Buffer.compare(bytes.subarray(at), PADDING.subarray(0, rest)) === 0;
+  return isWhole ? value : undefined;
 };
 
 const freshValues = (stage: Stage, key: number, count: number): number[] =>

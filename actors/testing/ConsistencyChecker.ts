@@ -4,21 +4,28 @@
  * judged twice, with and without write order between operations, because with it every G1c is allowed.
  */
 import {
+  type Analysis,
   abortedReads,
   analyse,
+  type ConsumeCount,
+  consumedAgain,
   dependencies,
   duplicates,
   inconsistentOffsets,
   innerPollSteps,
   innerSendSteps,
+  type Lag,
   lostWrites,
+  phantoms,
   pollSteps,
   precommittedReads,
   sendSteps,
   unseen,
+  type WrongStep,
+  worstRealtimeLag,
 } from "./Anomalies.ts";
 import type { CycleName } from "./DependencyGraph.ts";
-import { exchangesOf, type Op, readsOf, writesOf } from "./History.ts";
+import { exchangesOf, type Op } from "./History.ts";
 
 export type Anomaly =
   | "inconsistent-offsets"
@@ -34,12 +41,20 @@ export type Anomaly =
   | "int-nonmonotonic-send"
   | "nonmonotonic-send"
   | "unseen"
+  | "phantom"
   | CycleName;
+
+/**
+ * How the consumers got their partitions. With `subscribe` a rebalance may move a consumer between two polls, so that
+ * external poll-skip and nonmonotonic-poll are allowed to everybody; with `both` only to processes that had subscribed
+ * (stricter than Jepsen, which allows them to all).
+ */
+export type SubscribedVia = "assign" | "subscribe" | "both";
 
 export interface CheckOptions {
   /** Whether the order of writes counts as a dependency between operations. */
   readonly wwDeps: boolean;
-  readonly subVia: "assign" | "subscribe" | "both";
+  readonly subVia: SubscribedVia;
 }
 
 export interface Report {
@@ -48,23 +63,26 @@ export interface Report {
   readonly bad: ReadonlyArray<Anomaly>;
   /** Witnesses of every anomaly, allowed or not. */
   readonly errors: Readonly<Partial<Record<Anomaly, ReadonlyArray<unknown>>>>;
-  /** The longest time from an acknowledgement to the end of the first ok poll that showed the value; units of `Op.time`. */
-  readonly worstRealtimeLag: number;
+  /** The poll that was furthest behind what it could have known; units of `Op.time`. */
+  readonly worstRealtimeLag: Lag | undefined;
+  /** What one subscribed process was shown more than once. */
+  readonly consumedAgain: ReadonlyArray<ConsumeCount>;
   /** Why operations ended as unknown; each reason once. */
   readonly infoCauses: ReadonlyArray<string>;
 }
 
 const ALWAYS_ALLOWED: ReadonlyArray<Anomaly> = ["int-send-skip", "G0", "G0-process", "G0-realtime"];
-const ALLOWED_BY_SUBSCRIBE: ReadonlyArray<Anomaly> = ["poll-skip", "nonmonotonic-poll"];
+const ALLOWED_BY_SUBSCRIBE: ReadonlySet<Anomaly> = new Set(["poll-skip", "nonmonotonic-poll"]);
 const ALLOWED_WITH_WW: ReadonlyArray<Anomaly> = ["G1c", "G1c-process", "G1c-realtime"];
 
-/** One pass. Throws when the history is none: an end without a beginning, a value written twice. */
-export const check = (history: ReadonlyArray<Op>, { wwDeps, subVia }: CheckOptions): Report => {
-  const analysis = analyse(history, exchangesOf(history));
+type Found = Map<Anomaly, ReadonlyArray<unknown>>;
+
+/** Everything but cycles. */
+const anomaliesOf = (analysis: Analysis): Found => {
   const polls = pollSteps(analysis);
   const innerPolls = innerPollSteps(analysis);
   const innerSends = innerSendSteps(analysis);
-  const all: Array<readonly [Anomaly, ReadonlyArray<unknown>]> = [
+  return new Map<Anomaly, ReadonlyArray<unknown>>([
     ["inconsistent-offsets", inconsistentOffsets(analysis)],
     ["duplicate", duplicates(analysis)],
     ["G1a", abortedReads(analysis)],
@@ -78,45 +96,50 @@ export const check = (history: ReadonlyArray<Op>, { wwDeps, subVia }: CheckOptio
     ["int-nonmonotonic-send", innerSends.nonmonotonic],
     ["nonmonotonic-send", sendSteps(analysis)],
     ["unseen", unseen(analysis)],
-  ];
-  const cycles = Map.groupBy(dependencies(analysis, wwDeps).cycles(), ({ name }) => name);
-  for (const [name, found] of cycles) all.push([name, found]);
-  const allowed = new Set<Anomaly>([
-    ...ALWAYS_ALLOWED,
-    ...(subVia === "assign" ? [] : ALLOWED_BY_SUBSCRIBE),
-    ...(wwDeps ? ALLOWED_WITH_WW : []),
+    ["phantom", phantoms(analysis)],
   ]);
-  const found = all.filter(([, witnesses]) => witnesses.length > 0);
-  const bad = found.map(([name]) => name).filter((name) => !allowed.has(name));
+};
+
+const isBad = (name: Anomaly, witnesses: ReadonlyArray<unknown>, { wwDeps, subVia }: CheckOptions): boolean => {
+  if (witnesses.length === 0 || ALWAYS_ALLOWED.includes(name)) return false;
+  if (wwDeps && ALLOWED_WITH_WW.includes(name)) return false;
+  if (!ALLOWED_BY_SUBSCRIBE.has(name) || subVia === "assign") return true;
+  return subVia === "both" && (witnesses as ReadonlyArray<WrongStep>).some(({ subscribed }) => subscribed !== true);
+};
+
+const judge = (history: ReadonlyArray<Op>, passes: ReadonlyArray<CheckOptions>): Report => {
+  const analysis = analyse(history, exchangesOf(history));
+  const plain = anomaliesOf(analysis);
+  const graph = dependencies(analysis);
+  const errors: Partial<Record<Anomaly, ReadonlyArray<unknown>>> = {};
+  const bad = new Set<Anomaly>();
+  for (const options of passes) {
+    const cycles = Map.groupBy(graph.cycles(options.wwDeps), ({ name }) => name);
+    for (const [name, witnesses] of [...plain, ...cycles] as Array<[Anomaly, ReadonlyArray<unknown>]>) {
+      if (witnesses.length > 0) errors[name] ??= witnesses;
+      if (isBad(name, witnesses, options)) {
+        bad.add(name);
+        errors[name] = witnesses;
+      }
+    }
+  }
+  const causes = history.flatMap(({ type, error }) => (type === "info" && error !== undefined ? [error] : []));
   return {
-    valid: bad.length === 0,
-    bad,
-    errors: Object.fromEntries(found),
-    worstRealtimeLag: worstLag(history),
-    infoCauses: [...new Set(history.flatMap((op) => (op.type === "info" && op.error !== undefined ? [op.error] : [])))],
+    valid: bad.size === 0,
+    bad: [...bad],
+    errors,
+    worstRealtimeLag: worstRealtimeLag(analysis),
+    consumedAgain: consumedAgain(analysis),
+    infoCauses: [...new Set(causes)],
   };
 };
 
-/** Both passes as one report: bad is what either calls bad. */
-export const checkTwice = (history: ReadonlyArray<Op>, subVia: CheckOptions["subVia"]): Report => {
-  const withWrites = check(history, { wwDeps: true, subVia });
-  const without = check(history, { wwDeps: false, subVia });
-  const bad = [...new Set([...withWrites.bad, ...without.bad])];
-  return { ...withWrites, valid: bad.length === 0, bad, errors: { ...withWrites.errors, ...without.errors } };
-};
+/** One pass. Throws when the history is none: an end without a beginning, a value written twice. */
+export const check = (history: ReadonlyArray<Op>, options: CheckOptions): Report => judge(history, [options]);
 
-const worstLag = (history: ReadonlyArray<Op>): number => {
-  const acked = new Map<string, number>();
-  const seen = new Map<string, number>();
-  for (const op of history) {
-    if (op.type !== "ok") continue;
-    for (const { key, value } of writesOf(op)) acked.set(`${key} ${value}`, op.time);
-    for (const [key, pairs] of readsOf(op)) {
-      for (const [, value] of pairs) if (!seen.has(`${key} ${value}`)) seen.set(`${key} ${value}`, op.time);
-    }
-  }
-  const end = history[history.length - 1]?.time ?? 0;
-  let worst = 0;
-  for (const [name, time] of acked) worst = Math.max(worst, (seen.get(name) ?? end) - time);
-  return worst;
-};
+/** Both passes as one report: bad is what either calls bad. */
+export const checkTwice = (history: ReadonlyArray<Op>, subVia: SubscribedVia): Report =>
+  judge(history, [
+    { wwDeps: true, subVia },
+    { wwDeps: false, subVia },
+  ]);

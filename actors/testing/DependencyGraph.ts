@@ -8,14 +8,17 @@
 export type EdgeKind = "ww" | "wr" | "process" | "realtime";
 export type CycleName = "G0" | "G0-process" | "G0-realtime" | "G1c" | "G1c-process" | "G1c-realtime";
 
+const BITS: Readonly<Record<EdgeKind, number>> = { ww: 1, wr: 2, process: 4, realtime: 8 };
+const ALL = 15;
+
 /** Weakest first. */
-const LEVELS: ReadonlyArray<readonly [CycleName, ReadonlyArray<EdgeKind>]> = [
-  ["G0", ["ww"]],
-  ["G1c", ["ww", "wr"]],
-  ["G0-process", ["ww", "process"]],
-  ["G1c-process", ["ww", "wr", "process"]],
-  ["G0-realtime", ["ww", "process", "realtime"]],
-  ["G1c-realtime", ["ww", "wr", "process", "realtime"]],
+const LEVELS: ReadonlyArray<readonly [CycleName, number]> = [
+  ["G0", BITS.ww],
+  ["G1c", BITS.ww | BITS.wr],
+  ["G0-process", BITS.ww | BITS.process],
+  ["G1c-process", BITS.ww | BITS.wr | BITS.process],
+  ["G0-realtime", BITS.ww | BITS.process | BITS.realtime],
+  ["G1c-realtime", ALL],
 ];
 
 export interface Cycle {
@@ -25,33 +28,28 @@ export interface Cycle {
 }
 
 export class DependencyGraph {
-  private readonly edges: Record<EdgeKind, Map<number, Set<number>>> = {
-    ww: new Map(),
-    wr: new Map(),
-    process: new Map(),
-    realtime: new Map(),
-  };
-  private readonly nodes = new Set<number>();
+  /** By operation: its targets, each behind the bit of its kind. */
+  private readonly edges = new Map<number, number[]>();
+  /** Edges added so far. */
+  edgeCount = 0;
 
   add(kind: EdgeKind, from: number, to: number): void {
     if (from === to) return;
-    this.nodes.add(from).add(to);
-    const targets = this.edges[kind].get(from);
-    if (targets === undefined) this.edges[kind].set(from, new Set([to]));
-    else targets.add(to);
+    this.edgeCount += 1;
+    const targets = this.edges.get(from);
+    if (targets === undefined) this.edges.set(from, [BITS[kind], to]);
+    else targets.push(BITS[kind], to);
   }
 
-  get edgeCount(): number {
-    let count = 0;
-    for (const kind of Object.values(this.edges)) for (const targets of kind.values()) count += targets.size;
-    return count;
-  }
-
-  /** Every component with a cycle that holds no smaller one of a weaker name. */
-  cycles(): Cycle[] {
+  /** Every component with a cycle that holds no smaller one of a weaker name; `wwDeps`: whether ww edges count. */
+  cycles(wwDeps: boolean): Cycle[] {
+    const counted = wwDeps ? ALL : ALL & ~BITS.ww;
+    // Most histories have none at all: then one look over everything has said so.
+    const suspects = this.components(counted, this.edges.keys()).flat();
+    if (suspects.length === 0) return [];
     const found: Cycle[] = [];
     for (const [name, kinds] of LEVELS) {
-      for (const component of this.components(kinds)) {
+      for (const component of this.components(kinds & counted, suspects)) {
         const members = new Set(component);
         if (found.some(({ operations }) => operations.every((operation) => members.has(operation)))) continue;
         found.push({ name, operations: component.sort((left, right) => left - right) });
@@ -61,40 +59,44 @@ export class DependencyGraph {
   }
 
   /** Tarjan's strongly connected components of more than one node, without recursion. */
-  private components(kinds: ReadonlyArray<EdgeKind>): number[][] {
+  private components(kinds: number, starts: Iterable<number>): number[][] {
     const order = new Map<number, number>();
     const low = new Map<number, number>();
     const onStack = new Set<number>();
     const stack: number[] = [];
     const found: number[][] = [];
-    const targetsOf = (node: number): number[] => kinds.flatMap((kind) => [...(this.edges[kind].get(node) ?? [])]);
-    const lower = (node: number, to: number): void => {
-      low.set(node, Math.min(low.get(node)!, to));
+    const path: Array<{ readonly node: number; readonly targets: ReadonlyArray<number>; next: number }> = [];
+    const enter = (node: number): void => {
+      const place = order.size;
+      order.set(node, place);
+      low.set(node, place);
+      stack.push(node);
+      onStack.add(node);
+      path.push({ node, targets: this.edges.get(node) ?? [], next: 0 });
     };
-    for (const start of this.nodes) {
-      if (order.has(start)) continue;
-      const path: Array<{ readonly node: number; readonly targets: number[]; next: number }> = [];
-      const enter = (node: number): void => {
-        order.set(node, order.size);
-        low.set(node, order.size - 1);
-        stack.push(node);
-        onStack.add(node);
-        path.push({ node, targets: targetsOf(node), next: 0 });
-      };
-      enter(start);
+    const lower = (node: number, to: number): void => {
+      if (to < low.get(node)!) low.set(node, to);
+    };
+    for (const start of starts) {
+      if (!order.has(start)) enter(start);
       while (path.length > 0) {
         const frame = path[path.length - 1]!;
-        const target = frame.targets[frame.next++];
-        if (target !== undefined) {
-          if (!order.has(target)) enter(target);
-          else if (onStack.has(target)) lower(frame.node, order.get(target)!);
+        if (frame.next < frame.targets.length) {
+          const kind = frame.targets[frame.next]!;
+          const target = frame.targets[frame.next + 1]!;
+          frame.next += 2;
+          if ((kind & kinds) === 0) continue;
+          const place = order.get(target);
+          if (place === undefined) enter(target);
+          else if (onStack.has(target)) lower(frame.node, place);
           continue;
         }
         path.pop();
         const parent = path[path.length - 1];
-        if (parent !== undefined) lower(parent.node, low.get(frame.node)!);
-        if (low.get(frame.node) !== order.get(frame.node)) continue;
-        const component = stack.splice(stack.indexOf(frame.node));
+        const least = low.get(frame.node)!;
+        if (parent !== undefined) lower(parent.node, least);
+        if (least !== order.get(frame.node)) continue;
+        const component = stack.splice(stack.lastIndexOf(frame.node));
         for (const node of component) onStack.delete(node);
         if (component.length > 1) found.push(component);
       }

@@ -70,10 +70,19 @@ export const readsOf = (op: Op): Map<number, Array<readonly [number | null, Valu
   return reads;
 };
 
-/** An invocation with its end; `completion` is undefined for what never ended. */
+/** An invocation with its end, and what is known of both. */
 export interface Exchange {
   readonly invocation: Op;
+  /** Undefined for what never ended. */
   readonly completion: Op | undefined;
+  /** How it ended; `info` when it never did. */
+  readonly type: Exclude<OpType, "invoke">;
+  /** The completion, or the invocation of what never ended. */
+  readonly op: Op;
+  /** Of `op`. */
+  readonly writes: ReadonlyArray<Write>;
+  /** Of `op`. */
+  readonly reads: ReadonlyMap<number, ReadonlyArray<readonly [number | null, Value]>>;
 }
 
 /**
@@ -97,7 +106,12 @@ export const exchangesOf = (history: ReadonlyArray<Op>): Exchange[] => {
     if (invocation === undefined) throw new Error(`operation ${op.index} ends what never began`);
     completions.set(invocation.index, op);
   }
-  return invocations.map((invocation) => ({ invocation, completion: completions.get(invocation.index) }));
+  return invocations.map((invocation) => {
+    const completion = completions.get(invocation.index);
+    const type = completion === undefined || completion.type === "invoke" ? "info" : completion.type;
+    const op = completion ?? invocation;
+    return { invocation, completion, type, op, writes: writesOf(op), reads: readsOf(op) };
+  });
 };
 
 /** Collects a history while a run goes on. */

@@ -1,7 +1,8 @@
 /**
- * Producers whose first batch here was lost in a failed write. A log that knows nothing of a producer takes any
- * sequence from it, so the batch pipelined behind the lost one would be taken first and the retry refused for good. What
- * must stay true: until the lost batch or an earlier one comes again, later ones wait (the client retries in order).
+ * Producers whose first batches here were cut from the log after a write or a flush had failed. A log that knows nothing
+ * of a producer takes any sequence from it, so the batch pipelined behind the lost one would be taken first and the retry
+ * refused for good. What must stay true: until the lost batch or an earlier one comes again, later ones wait (the client
+ * retries in order).
  */
 import type { ProducerStateManager } from "../log/ProducerStateManager.ts";
 import type { ProducerEpoch, ProducerId, Sequence } from "../prelude/Types.ts";
@@ -13,10 +14,13 @@ const MOST = 1000;
 export class LostFirstBatches {
   private readonly firsts = new Map<ProducerId, { readonly epoch: ProducerEpoch; readonly sequence: Sequence }>();
 
-  /** The write of this batch failed. Those lost later in the same turn come behind it. */
-  lost({ producerId, producerEpoch, baseSequence }: BatchInfo): void {
-    if (producerId < 0 || this.firsts.get(producerId)?.epoch === producerEpoch || this.firsts.size >= MOST) return;
-    this.firsts.set(producerId, { epoch: producerEpoch, sequence: baseSequence });
+  /** The log was cut: what it knew `before`, and what it still knows. */
+  cut(before: ProducerStateManager, after: ProducerStateManager): void {
+    for (const { producerId, epoch, batches } of before.entries()) {
+      const first = batches[0];
+      if (first === undefined || after.get(producerId) !== undefined || this.firsts.size >= MOST) continue;
+      this.firsts.set(producerId, { epoch, sequence: first.firstSequence });
+    }
   }
 
   /** Whether a batch that the log would take for a new producer's first is one that follows a lost one. */

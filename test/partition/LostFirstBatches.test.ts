@@ -18,23 +18,29 @@ const batch = (baseSequence: number, producerEpoch = 0): BatchInfo => ({
   recordCount: 1,
 });
 
+/** What a log knows of its producers after these batches. */
+const knowing = (...batches: ReadonlyArray<BatchInfo>): ProducerStateManager => {
+  const producers = new ProducerStateManager();
+  for (const each of batches) producers.evolve(each);
+  return producers;
+};
+
 test("what was pipelined behind a lost first batch waits until that one comes again", () => {
   const lost = new LostFirstBatches();
-  const nobody = new ProducerStateManager();
-  lost.lost(batch(0));
-  lost.lost(batch(1));
+  const nobody = knowing();
+  lost.cut(knowing(batch(0), batch(1)), nobody);
   expect(lost.mustWait(batch(2), nobody)).toBe(true);
   expect(lost.mustWait(batch(1), nobody)).toBe(true);
   expect(lost.mustWait(batch(0), nobody)).toBe(false);
   expect(lost.mustWait(batch(1), nobody)).toBe(false);
 });
 
-test("a producer that the log knows, and a new epoch, wait for nothing", () => {
+test("a producer that the log still knows, and a new epoch, wait for nothing", () => {
   const lost = new LostFirstBatches();
-  const known = new ProducerStateManager();
-  known.evolve(batch(0));
-  lost.lost(batch(5));
-  expect(lost.mustWait(batch(6), known)).toBe(false);
-  lost.lost(batch(5));
-  expect(lost.mustWait(batch(6, 1), new ProducerStateManager())).toBe(false);
+  lost.cut(knowing(batch(0), batch(1)), knowing(batch(0)));
+  expect(lost.mustWait(batch(2), knowing())).toBe(false);
+  lost.cut(knowing(batch(5)), knowing());
+  expect(lost.mustWait(batch(6), knowing(batch(5)))).toBe(false);
+  lost.cut(knowing(batch(5)), knowing());
+  expect(lost.mustWait(batch(6, 1), knowing())).toBe(false);
 });

@@ -1,7 +1,7 @@
 /** The checker judged: a hand-made history for every anomaly, and clean ones for everything Kafka allows. */
 import { describe, expect, test } from "bun:test";
 import { analyse, dependencies } from "../../actors/testing/Anomalies.ts";
-import { type Anomaly, check, checkTwice } from "../../actors/testing/ConsistencyChecker.ts";
+import { type Anomaly, check, checkTwice, type SubscribedVia } from "../../actors/testing/ConsistencyChecker.ts";
 import { exchangesOf, HistoryRecorder, type Mop, type Op } from "../../actors/testing/History.ts";
 
 type Line = readonly [process: number, type: Op["type"], f: Op["f"], value: Op["value"], more?: Partial<Op>];
@@ -33,7 +33,7 @@ const assigned = (process: number, f: "assign" | "subscribe", keys: number[]): L
 const three = [0, 1, 2].flatMap((offset) => done(9, "ok", [sent(0, offset, offset + 1)]));
 const seeThree = done(8, "ok", [polled(0, [0, 1], [1, 2], [2, 3])]);
 
-const badOf = (lines: Line[], subVia: "assign" | "subscribe" = "assign"): ReadonlyArray<Anomaly> =>
+const badOf = (lines: Line[], subVia: SubscribedVia = "assign"): ReadonlyArray<Anomaly> =>
   checkTwice(historyOf(...lines), subVia).bad;
 
 describe("every anomaly has a history that shows it, and nothing else", () => {
@@ -46,6 +46,7 @@ describe("every anomaly has a history that shows it, and nothing else", () => {
       "duplicate",
       [...three, ...seeThree, ...done(1, "ok", [polled(0, [2, 3])]), ...done(2, "ok", [polled(0, [3, 3])])],
     ],
+    ["phantom", [...three, ...done(1, "ok", [polled(0, [0, 1], [1, 2], [2, 3], [3, 99])])]],
     ["G1a", [...done(1, "fail", [sent(0, null, 1)]), ...done(2, "ok", [polled(0, [0, 1])])]],
     ["precommitted-read", done(1, "ok", [sent(0, 0, 1), polled(0, [0, 1])])],
     ["lost-write", [...three, ...done(1, "ok", [polled(0, [0, 1], [2, 3])])], "int-poll-skip", "unseen"],
@@ -217,6 +218,18 @@ describe("what Kafka allows is not called bad", () => {
     expect([...badOf(back)].sort()).toEqual(["nonmonotonic-poll", "poll-skip"]);
   });
 
+  test("with both, a step of a subscribed process is allowed, one of an assigned process is not", () => {
+    const skip = (f: "assign" | "subscribe") => [
+      ...three,
+      ...seeThree,
+      ...assigned(1, f, [0]),
+      ...done(1, "ok", [polled(0, [0, 1])]),
+      ...done(1, "ok", [polled(0, [2, 3])]),
+    ];
+    expect(badOf(skip("subscribe"), "both")).toEqual([]);
+    expect(badOf(skip("assign"), "both")).toEqual(["poll-skip"]);
+  });
+
   test("G1c through the order of writes, and only then", () => {
     // 2 read what 1 wrote, and wrote before it on another key.
     const lines: Line[] = [
@@ -279,8 +292,39 @@ describe("details of the definitions", () => {
   test("real time is kept as a frontier: edges grow with the history, not with its square", () => {
     const lines = Array.from({ length: 500 }, (_, index) => done(index, "ok", [sent(0, index, index)])).flat();
     const history = historyOf(...lines);
-    const graph = dependencies(analyse(history, exchangesOf(history)), false);
-    expect(graph.edgeCount).toBe(499);
+    const graph = dependencies(analyse(history, exchangesOf(history)));
+    // As many of real time as of the writes' order.
+    expect(graph.edgeCount).toBe(2 * 499);
+  });
+
+  test("a poll lags by how long it had been known that there is more", () => {
+    // Offset 2 is known at 50; the poll that begins at 60 ends with what is below it.
+    const stale = [...three, ...done(1, "ok", [polled(0, [0, 1], [1, 2])]), ...seeThree];
+    const { worstRealtimeLag } = check(historyOf(...stale), { wwDeps: false, subVia: "assign" });
+    expect(worstRealtimeLag).toEqual({ process: 1, key: 0, time: 60, lag: 10 });
+    // Whoever was assigned a key and has read nothing of it lags as well.
+    const nothing = [...three, ...assigned(2, "assign", [0]), ...done(2, "ok", [["poll", {}]]), ...seeThree];
+    const of = check(historyOf(...nothing), { wwDeps: false, subVia: "assign" }).worstRealtimeLag;
+    expect(of).toEqual({ process: 2, key: 0, time: 80, lag: 70 });
+  });
+
+  test("consume counts are of subscribed processes: an assigned one may read what it likes again", () => {
+    const again = (f: "assign" | "subscribe"): unknown[] => {
+      const twice = [...done(1, "ok", [polled(0, [0, 1])]), ...done(1, "ok", [polled(0, [0, 1])])];
+      const history = historyOf(...three, ...assigned(1, f, [0]), ...twice, ...seeThree);
+      return [...check(history, { wwDeps: false, subVia: "both" }).consumedAgain];
+    };
+    expect(again("subscribe")).toEqual([{ process: 1, key: 0, value: 1, count: 2 }]);
+    expect(again("assign")).toEqual([]);
+  });
+
+  test("an assignment that failed changes nothing: the poll behind it goes on where the last one ended", () => {
+    const failed: Line[] = [
+      [1, "invoke", "assign", [5]],
+      [1, "fail", "assign", [5]],
+    ];
+    const lines = [...three, ...seeThree, ...done(1, "ok", [polled(0, [0, 1])]), ...failed];
+    expect(badOf([...lines, ...done(1, "ok", [polled(0, [2, 3])])])).toEqual(["poll-skip"]);
   });
 
   test("lag and causes", () => {
@@ -288,7 +332,7 @@ describe("details of the definitions", () => {
       historyOf(...three, ...done(1, "info", [sent(0, null, 9)], { error: "LOCAL_TIMED_OUT" }), ...seeThree),
       { wwDeps: false, subVia: "assign" },
     );
-    expect(report.worstRealtimeLag).toBe(80);
+    expect(report.worstRealtimeLag?.lag).toBe(0);
     expect(report.infoCauses).toEqual(["LOCAL_TIMED_OUT"]);
   });
 
