@@ -218,6 +218,151 @@ export interface Requests {
   };
 }
 
+/** Where an offset is looked up: the first, the end, the record with the newest timestamp, or the first at or after one. */
+export type OffsetQuery = "earliest" | "latest" | "maxTimestamp" | { readonly timestamp: number };
+
+export interface TopicSummary {
+  readonly name: string;
+  readonly topicId: string;
+  readonly internal: boolean;
+  /** How many. */
+  readonly partitions: number;
+}
+
+/** Of a topic that was asked for by name: what is known of it, or why nothing is. */
+export type TopicDescription =
+  | {
+      readonly name: string;
+      readonly topicId: string;
+      readonly internal: boolean;
+      readonly partitions: ReadonlyArray<{
+        readonly partition: number;
+        readonly leader: number;
+        readonly leaderEpoch: number;
+        readonly replicas: ReadonlyArray<number>;
+        readonly isr: ReadonlyArray<number>;
+      }>;
+    }
+  | { readonly name: string; readonly error: WireError };
+
+export interface NewTopic {
+  readonly name: string;
+  /** Default: the broker's `num.partitions` and `default.replication.factor`. */
+  readonly partitions?: number;
+  readonly replicationFactor?: number;
+  readonly configs?: Readonly<Record<string, string>>;
+}
+
+export interface GroupDescription {
+  readonly id: string;
+  readonly state: string;
+  /** `consumer` (KIP-848) or `classic`. */
+  readonly type: string;
+  readonly epoch: number;
+  readonly assignor: string;
+  readonly members: ReadonlyArray<{
+    readonly memberId: string;
+    readonly instanceId: string | null;
+    readonly clientId: string;
+    readonly host: string;
+    readonly assignment: ReadonlyArray<TopicPartition>;
+  }>;
+}
+
+/** The verbs of `call`, each with its body and the answer's. The HTTP API has the same ones as JSON. */
+export interface Verbs {
+  readonly "topics.list": { readonly body: object; readonly answer: { readonly topics: ReadonlyArray<TopicSummary> } };
+  readonly "topics.describe": {
+    readonly body: { readonly topics: ReadonlyArray<string> };
+    readonly answer: { readonly topics: ReadonlyArray<TopicDescription> };
+  };
+  readonly "topics.create": {
+    readonly body: { readonly topics: ReadonlyArray<NewTopic>; readonly validateOnly?: boolean };
+    readonly answer: {
+      readonly topics: ReadonlyArray<
+        | { readonly name: string; readonly topicId: string; readonly partitions: number }
+        | { readonly name: string; readonly error: WireError }
+      >;
+    };
+  };
+  readonly "topics.delete": {
+    readonly body: { readonly topics: ReadonlyArray<string> };
+    readonly answer: { readonly topics: ReadonlyArray<{ readonly name: string; readonly error?: WireError }> };
+  };
+  readonly "offsets.list": {
+    readonly body: {
+      readonly partitions: ReadonlyArray<TopicPartition & { readonly at: OffsetQuery }>;
+      /** Default `read_committed`: `latest` is the last stable offset. */
+      readonly isolation?: Isolation;
+    };
+    readonly answer: {
+      readonly partitions: ReadonlyArray<
+        TopicPartition &
+          (
+            | { readonly offset: number; readonly timestamp: number; readonly leaderEpoch: number }
+            | { readonly error: WireError }
+          )
+      >;
+    };
+  };
+  readonly "groups.list": {
+    readonly body: { readonly states?: ReadonlyArray<string>; readonly types?: ReadonlyArray<string> };
+    readonly answer: {
+      readonly groups: ReadonlyArray<{ readonly id: string; readonly state: string; readonly type: string }>;
+    };
+  };
+  readonly "groups.describe": {
+    readonly body: { readonly groups: ReadonlyArray<string> };
+    readonly answer: {
+      readonly groups: ReadonlyArray<GroupDescription | { readonly id: string; readonly error: WireError }>;
+    };
+  };
+  readonly "groups.delete": {
+    readonly body: { readonly groups: ReadonlyArray<string> };
+    readonly answer: { readonly groups: ReadonlyArray<{ readonly id: string; readonly error?: WireError }> };
+  };
+  readonly "groups.offsets": {
+    /** Without `partitions`: all that the group has committed. */
+    readonly body: { readonly group: string; readonly partitions?: ReadonlyArray<TopicPartition> };
+    readonly answer: {
+      readonly partitions: ReadonlyArray<
+        TopicPartition &
+          (
+            | { readonly offset: number; readonly leaderEpoch: number; readonly metadata: string | null }
+            | { readonly error: WireError }
+          )
+      >;
+    };
+  };
+  readonly "groups.commit": {
+    /** For groups without members, as an admin resets offsets. */
+    readonly body: { readonly group: string; readonly offsets: ReadonlyArray<OffsetToCommit> };
+    readonly answer: { readonly partitions: ReadonlyArray<PartitionOutcome> };
+  };
+  readonly "records.fetch": {
+    readonly body: {
+      readonly partitions: ReadonlyArray<PartitionFrom>;
+      readonly isolation?: Isolation;
+      readonly maxBytes?: number;
+      readonly maxWaitMs?: number;
+    };
+    readonly answer: {
+      /** `position` is where to go on. */
+      readonly partitions: ReadonlyArray<
+        | (PartitionAt & {
+            readonly records: ReadonlyArray<DeliveredRecord>;
+            readonly highWatermark: number;
+            readonly lastStableOffset: number;
+            readonly logStartOffset: number;
+          })
+        | (TopicPartition & { readonly error: WireError })
+      >;
+    };
+  };
+}
+
+export type Verb = keyof Verbs;
+
 export type RequestType = keyof Requests;
 export type RequestFrame<T extends RequestType = RequestType> = {
   readonly [K in T]: { readonly t: K; readonly id: number } & Requests[K]["request"];
