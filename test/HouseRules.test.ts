@@ -128,8 +128,18 @@ function layers(files: ReadonlyArray<SourceFile>): ReadonlySet<string> {
   return found;
 }
 
-/** Where the real runtime is meant: the program's entry, and what guards a simulation against it. */
-const meetsRuntime = new Set(["actors/main.ts", "actors/simulation/Tripwires.ts", "actors/simulation/Simulation.ts"]);
+/**
+ * Where the real runtime is meant: the program's entry, what guards a simulation against it, and what puts a broker into
+ * a test's own process or a child of it.
+ */
+const meetsRuntime = new Set([
+  "actors/main.ts",
+  "actors/simulation/Tripwires.ts",
+  "actors/simulation/Simulation.ts",
+  ...["TestBroker", "InProcessBroker", "BrokerChild", "ChildBroker", "FindBun"].map(
+    (name) => `actors/testing/${name}.ts`,
+  ),
+]);
 /** Client, command line and console run outside the broker and bring their own lifetimes. */
 const outsideBroker = /^src\/(platform|client|cli|console)\//;
 
@@ -257,7 +267,7 @@ const headerless = (files: ReadonlyArray<SourceFile>) =>
 /** Entry points have the names that tools look for; `scripts` are commands and named like them. */
 const misnamed = (files: ReadonlyArray<SourceFile>) =>
   files
-    .filter(({ path }) => path !== "actors/main.ts")
+    .filter(({ path }) => path !== "actors/main.ts" && path !== "actors/testing/index.ts")
     .filter(({ path }) => !/^(\d{2}-)?[A-Z][A-Za-z0-9]*(\.test)?\.tsx?$/.test(basename(path)))
     .map(({ path }) => path);
 

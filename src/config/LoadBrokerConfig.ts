@@ -11,6 +11,8 @@ export interface ConfigSources {
   readonly environment?: Readonly<Record<string, string | undefined>> | undefined;
   /** `key=value` each, in order. */
   readonly overrides?: ReadonlyArray<string> | undefined;
+  /** What messages call the place of the overrides (default `--override`). */
+  readonly overridesFrom?: string | undefined;
 }
 
 export interface LoadedConfig {
@@ -57,10 +59,11 @@ export function loadBrokerConfig(sources: ConfigSources): LoadedConfig {
     if (!variable.startsWith("KAFKA_") || value === undefined || notSettings.test(variable)) continue;
     set(keyOfVariable(variable), value, `environment ${variable}`);
   }
+  const overridesFrom = sources.overridesFrom ?? "--override";
   for (const override of sources.overrides ?? []) {
     const equals = override.indexOf("=");
-    if (equals < 1) errors.push(`--override ${override}: expected key=value`);
-    else set(override.slice(0, equals).trim(), override.slice(equals + 1).trim(), "--override");
+    if (equals < 1) errors.push(`${overridesFrom} ${override}: expected key=value`);
+    else set(override.slice(0, equals).trim(), override.slice(equals + 1).trim(), overridesFrom);
   }
 
   for (const [key, value] of settings) {
