@@ -1,6 +1,7 @@
+#!/usr/bin/env node
 /**
  * The one launcher: `npm start`, `npm test` and every other script of package.json come through here, under Node or
- * under Bun, in a fresh clone or a finished one. It finds Bun (or installs the pinned one), brings node_modules up to
+ * under Bun, in a fresh clone or a finished one; in the installed package it is the command `odradek`. It finds Bun (or installs the pinned one), brings node_modules up to
  * the lock file, and then runs what was asked for. What must stay true: no install script is ever run; nothing is
  * printed and nothing but a few files' status is read when everything is in place; under Bun the broker runs in this
  * very process, because a wrapper costs tens of milliseconds and as many megabytes.
@@ -15,9 +16,10 @@
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { constants } from "node:os";
 import { delimiter, dirname, join, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 const modules = join(root, "node_modules");
@@ -25,6 +27,9 @@ const cache = join(modules, ".cache", "odradek");
 /** Beside the stamp, so that removing node_modules removes every trace of what this file did. */
 const bootstrap = join(cache, "bun");
 const stampFile = join(cache, "installed.json");
+/** The program: its sources, or in the installed package what they were built into. */
+const sources = join(root, "actors", "main.ts");
+const program = existsSync(sources) ? sources : join(root, "dist", "bun", "main.js");
 const windows = process.platform === "win32";
 const executable = windows ? "bun.exe" : "bun";
 
@@ -81,6 +86,17 @@ function inModules(directory) {
   return ["", "-musl", "-android"].map((suffix) => join(base + suffix, "bin", executable));
 }
 
+/** The same for an installed package, wherever its installer has put its dependencies. */
+function besideDependency() {
+  try {
+    const bun = createRequire(import.meta.url).resolve("bun/package.json");
+    // `…/node_modules/bun/package.json`: the executables' packages are bun's neighbours.
+    return inModules(dirname(dirname(bun)));
+  } catch {
+    return [];
+  }
+}
+
 function findBun() {
   const known = readStamp().bun;
   if (known !== undefined && fingerprint(known.path) === known.fingerprint) return known.path;
@@ -89,7 +105,8 @@ function findBun() {
     .split(delimiter)
     .filter((directory) => directory !== "")
     .map((directory) => join(directory, executable));
-  for (const path of [...inModules(modules), ...onPath, ...inModules(join(bootstrap, "node_modules"))]) {
+  const bootstrapped = inModules(join(bootstrap, "node_modules"));
+  for (const path of [...inModules(modules), ...besideDependency(), ...onPath, ...bootstrapped]) {
     if (!existsSync(path)) continue;
     const version = versionOf(path);
     if (version === undefined || !recentEnough(version, wanted)) continue;
@@ -201,8 +218,8 @@ if (verb === "install") {
 } else if (verb?.endsWith(".ts") || verb?.startsWith("node_modules/")) {
   runChild(bun, [resolve(root, verb), ...rest]);
 } else if (inProcess && !installed) {
-  await import("../actors/main.ts");
+  await import(pathToFileURL(program).href);
 } else {
   // Also right after an installation: this process has already looked for packages that were not there yet.
-  runChild(bun, [join(root, "actors", "main.ts"), ...process.argv.slice(2)]);
+  runChild(bun, [program, ...process.argv.slice(2)]);
 }

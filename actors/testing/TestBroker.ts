@@ -5,7 +5,7 @@
  */
 import { resolve } from "node:path";
 import type { PowerCut } from "../simulation/SimulatedDisk.ts";
-import type { HostDisk, HostedBroker } from "./BrokerHost.ts";
+import type { HostDisk, HostedBroker, HostOptions, HostServices } from "./BrokerHost.ts";
 import { type ClientOptions, KafkaClient } from "./KafkaClient.ts";
 import type { ClientPlatform } from "./KafkaConnection.ts";
 import { MortalClock } from "./MortalClock.ts";
@@ -71,9 +71,6 @@ export interface TestBroker extends AsyncDisposable {
 
 const LOG_LINES = 1000;
 
-/** Whether this is Bun. A build for Node makes it a constant, so that nothing of Bun's is in it. */
-const underBun = process.versions.bun !== undefined;
-
 /**
  * Starts a broker for a test and answers when it is ready.
  *
@@ -92,9 +89,7 @@ export const testBroker = async (options: TestBrokerOptions = {}): Promise<TestB
     options.log?.(level, message);
   };
   const settings = { config: settingsOf(options.config), disk: diskOf(options.disk), clusterId: options.clusterId };
-  const hosted = underBun
-    ? await (await import("./InProcessBroker.ts")).startInProcess(settings, log)
-    : await (await import("./ChildBroker.ts")).startChild(settings, log);
+  const hosted = await host(settings, log);
   const broker = new RunningTestBroker(hosted, await clientPlatform(), lines);
   try {
     if (options.topics !== undefined) await broker.createTopics(options.topics);
@@ -105,10 +100,16 @@ export const testBroker = async (options: TestBrokerOptions = {}): Promise<TestB
   return broker;
 };
 
-const clientPlatform = async (): Promise<ClientPlatform> =>
-  underBun
-    ? (await import("../../src/platform/BunPlatform.ts")).makeBunPlatform()
-    : (await import("../../src/platform/NodePlatform.ts")).makeNodePlatform();
+/** The build for Node makes `process.versions.bun` a constant: nothing of Bun's is in it. */
+const host = async (options: HostOptions, log: HostServices["log"]): Promise<HostedBroker> => {
+  if (process.versions.bun !== undefined) return (await import("./InProcessBroker.ts")).startInProcess(options, log);
+  return (await import("./ChildBroker.ts")).startChild(options, log);
+};
+
+const clientPlatform = async (): Promise<ClientPlatform> => {
+  if (process.versions.bun !== undefined) return (await import("../../src/platform/BunPlatform.ts")).makeBunPlatform();
+  return (await import("../../src/platform/NodePlatform.ts")).makeNodePlatform();
+};
 
 const settingsOf = (config: TestBrokerOptions["config"] = {}): Record<string, string> => {
   if ("log.dirs" in config || "log.dir" in config) {

@@ -23,8 +23,11 @@ const settle = (id: number, failure: string): void => {
   else waiter.reject(new DiskError("EIO", "syncfs", waiter.directory, failure));
 };
 
+/** Beside this file, also when that was built into JavaScript (scripts/build.ts). */
+const WORKER = `./SyncfsWorker.${import.meta.url.endsWith(".ts") ? "ts" : "js"}`;
+
 const start = (): Worker => {
-  const started = new Worker(new URL("./SyncfsWorker.ts", import.meta.url).href);
+  const started = new Worker(new URL(WORKER, import.meta.url).href);
   started.onmessage = (event: MessageEvent<{ id: number; failure: string }>) =>
     settle(event.data.id, event.data.failure);
   started.onerror = (event) => {

@@ -59,6 +59,7 @@ const suiteFiles = [
   "GroupClients",
   "ConsumerGroups",
   "LogTools",
+  "Package",
 ];
 
 interface Outcome {
@@ -144,6 +145,7 @@ const main = async (): Promise<number> => {
       if (values.only.length > 0 && !values.only.some((text) => title.includes(text))) return false;
       if (values.skip.some((text) => title.includes(text))) return false;
       if (test.own === true && values.against !== undefined) return false;
+      if (suite.oursOnly === true && kind === "kafka") return false;
       return test.full !== true || values.full || values.only.includes(title);
     }),
   }));

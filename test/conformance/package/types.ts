@@ -1,0 +1,13 @@
+/** What a user's compiler must accept, and refuse. */
+import { type KafkaClient, type TestBroker, type TestBrokerOptions, testBroker } from "odradek/testing";
+
+const options: TestBrokerOptions = {
+  config: { "num.partitions": 3 },
+  topics: ["a", { name: "b", partitions: 2, config: { "cleanup.policy": "compact" } }],
+};
+export const broker: TestBroker & AsyncDisposable = await testBroker(options);
+export const client: KafkaClient = broker.client({ clientId: "me" });
+export const fetched: ReadonlyArray<{ readonly offset: number }> = await client.readAll("a", 0);
+/** There is no such disk. */
+type Refused = "floppy" extends NonNullable<TestBrokerOptions["disk"]> ? never : true;
+export const refused: Refused = true;

@@ -1,0 +1,11 @@
+/** The embedded broker under node:test. */
+import { test } from "node:test";
+import { complains, outlivesPower, starts, survives } from "./kafkajs.mjs";
+
+test("in memory", () => survives("memory"));
+test("in a temporary directory", () => survives("temporary"));
+test("a power cut", outlivesPower);
+test("a wrong setting", complains);
+test("how long it takes", async () => {
+  console.log(`starts ${JSON.stringify(await starts(10))}`);
+});
