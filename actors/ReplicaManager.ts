@@ -89,15 +89,17 @@ export class ReplicaManager implements ReplicaManagerPort {
     topicId: Uuid,
     index: number,
     request: VerificationRequest,
-  ): VerificationGuard | undefined | number {
+  ): MaybePending<VerificationGuard | undefined | number> {
     const topic = this.topics.get(topicId);
     const hosted = topic?.partitions[index];
     if (topic === undefined || hosted === undefined) return Errors.UNKNOWN_TOPIC_OR_PARTITION;
     const partition = this.partition(topic, index, hosted);
-    if (partition === undefined) return Errors.KAFKA_STORAGE_ERROR;
-    // Being opened: the client tries again.
-    if (isPending(partition)) return Errors.NOT_LEADER_OR_FOLLOWER;
-    return partition.beginVerification(request, this.environment.config().number("producer.id.expiration.ms"));
+    const begin = (opened: Partition | undefined): VerificationGuard | undefined | number =>
+      opened === undefined
+        ? Errors.KAFKA_STORAGE_ERROR
+        : opened.beginVerification(request, this.environment.config().number("producer.id.expiration.ms"));
+    // Refused while the log is being opened, a first batch would come again behind the one that was sent after it.
+    return isPending(partition) ? partition.then(begin) : begin(partition);
   }
 
   deleteRecords(topicId: Uuid, index: number, before: Offset, settle: (reply: DeleteRecordsReply) => void): void {

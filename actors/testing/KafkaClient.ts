@@ -5,21 +5,16 @@
  * outcome: what it cannot know it calls `info`.
  */
 import type { Endpoint } from "../../src/platform/Network.ts";
-import type { Offset, Timestamp, Uuid } from "../../src/prelude/Types.ts";
+import type { LeaderEpoch, MonotonicMs, Offset, Timestamp, Uuid } from "../../src/prelude/Types.ts";
 import { ZERO_UUID } from "../../src/prelude/Types.ts";
 import { ApiKey, Apis, type KnownApiKey, type RequestOf, type ResponseOf } from "../../src/protocol/ApiKeys.ts";
 import { Errors, errorName, isRetriable } from "../../src/protocol/Errors.ts";
 import { emptyFetchRequestFetchPartition } from "../../src/protocol/generated/FetchRequest.ts";
-import {
-  attributesOf,
-  forEachBatch,
-  isControl,
-  isTransactional,
-  readBatchInfo,
-  records,
-} from "../../src/record/RecordBatch.ts";
-import type { RecordHeader } from "../../src/record/RecordView.ts";
+import { Coordinators } from "./Coordinators.ts";
+import { type FetchedRecord, readFetched } from "./FetchedRecords.ts";
+import { KafkaAdmin } from "./KafkaAdmin.ts";
 import { type ClientPlatform, ConnectionLost, type ConnectionOptions, KafkaConnection } from "./KafkaConnection.ts";
+import { type ConsumerOptions, KafkaConsumer } from "./KafkaConsumer.ts";
 import { KafkaProducer, type ProducerOptions } from "./KafkaProducer.ts";
 
 export interface ClientOptions extends ConnectionOptions {
@@ -43,23 +38,14 @@ export class KafkaError extends Error {
   }
 }
 
+export type { FetchedRecord } from "./FetchedRecords.ts";
+
 export interface TopicInfo {
   readonly name: string;
   readonly id: Uuid;
   /** Leader's node id by partition; -1 while there is none. */
   readonly leaders: ReadonlyArray<number>;
   readonly leaderEpochs: ReadonlyArray<number>;
-}
-
-export interface FetchedRecord {
-  readonly offset: Offset;
-  readonly timestamp: Timestamp;
-  readonly key: Uint8Array | null;
-  readonly value: Uint8Array | null;
-  readonly headers: ReadonlyArray<RecordHeader>;
-  readonly producerId: number;
-  readonly sequence: number;
-  readonly leaderEpoch: number;
 }
 
 export interface FetchOptions {
@@ -99,7 +85,10 @@ export class KafkaClient {
   private readonly topics = new Map<string, TopicInfo>();
   private refreshing: Promise<void> | undefined;
   private nextBootstrap = 0;
+  private consumers = 0;
   private closed = false;
+  readonly coordinators = new Coordinators(this);
+  readonly admin = new KafkaAdmin(this);
   /** Node id of the controller as last told; -1 unknown. */
   controllerId = -1;
   clusterId: string | null = null;
@@ -111,6 +100,19 @@ export class KafkaClient {
 
   producer(options: ProducerOptions = {}): KafkaProducer {
     return new KafkaProducer(this, options);
+  }
+
+  consumer(options: ConsumerOptions = {}): KafkaConsumer {
+    return new KafkaConsumer(this, options);
+  }
+
+  /** A number of its own for each of the client's consumers. */
+  nextConsumer(): number {
+    return this.consumers++;
+  }
+
+  get isClosed(): boolean {
+    return this.closed;
   }
 
   /** Ends every connection; calls in flight are rejected. */
@@ -127,6 +129,22 @@ export class KafkaClient {
 
   sleep(ms: number): Promise<void> {
     return new Promise((resolve) => this.platform.clock.after(ms, resolve));
+  }
+
+  /** What the work answers, or undefined when it has not by then; the work goes on. */
+  async within<A>(work: Promise<A>, deadline: MonotonicMs): Promise<A | undefined> {
+    const { clock } = this.platform;
+    const left = deadline - clock.monotonic();
+    if (!Number.isFinite(left)) return work;
+    let cancel = (): void => {};
+    const late = new Promise<undefined>((resolve) => {
+      cancel = clock.after(left, () => resolve(undefined));
+    });
+    try {
+      return await Promise.race([work, late]);
+    } finally {
+      cancel();
+    }
   }
 
   /** The connection to a node for a purpose, opened when there is none. `"any"` is whoever answers. */
@@ -207,6 +225,23 @@ export class KafkaClient {
     return this.topics.get(topic)?.id ?? ZERO_UUID;
   }
 
+  /** The name of the topic with that id; undefined when no topic has it. */
+  async topicNameOf(id: Uuid): Promise<string | undefined> {
+    const known = (): string | undefined => [...this.topics.values()].find((topic) => topic.id === id)?.name;
+    if (known() === undefined) await this.metadata(null);
+    return known();
+  }
+
+  /** What is known of a topic without asking. */
+  knownTopic(topic: string): TopicInfo | undefined {
+    return this.topics.get(topic);
+  }
+
+  /** Some answer named a broker. */
+  learnBroker(nodeId: number, endpoint: Endpoint): void {
+    this.brokers.set(nodeId, endpoint);
+  }
+
   /** Creates a topic and waits until it has leaders. An existing one is an error unless `orExists`. */
   async createTopic(
     name: string,
@@ -283,6 +318,21 @@ export class KafkaClient {
     });
   }
 
+  /** Where an epoch of the partition ends, as its leader of `currentEpoch` knows it; not retried. */
+  async endOfEpoch(
+    topic: string,
+    partition: number,
+    currentEpoch: LeaderEpoch,
+    epoch: LeaderEpoch,
+  ): Promise<{ readonly errorCode: number; readonly leaderEpoch: LeaderEpoch; readonly endOffset: Offset }> {
+    const answer = await this.request(this.knownLeader(topic, partition), ApiKey.OffsetForLeaderEpoch, {
+      replicaId: -1,
+      topics: [{ topic, partitions: [{ partition, currentLeaderEpoch: currentEpoch, leaderEpoch: epoch }] }],
+    });
+    const found = answer.topics[0]?.partitions[0];
+    return found ?? { errorCode: Errors.UNKNOWN_SERVER_ERROR, leaderEpoch: -1, endOffset: -1 };
+  }
+
   /** One fetch of one partition without a session, not retried; a refusal is in the answer's `errorCode`. */
   async fetch(topic: string, partition: number, offset: Offset, options: FetchOptions = {}): Promise<Fetched> {
     const info = await this.topic(topic);
@@ -329,13 +379,13 @@ export class KafkaClient {
     }
     const bytes = found.records ?? new Uint8Array(0);
     const aborted = options.isolation === "read_committed" ? (found.abortedTransactions ?? []) : [];
-    const { list, nextOffset } = this.decode(bytes, offset, aborted);
+    const { records, nextOffset } = readFetched(bytes, offset, aborted, this.platform.codecs);
     return {
       errorCode,
       highWatermark: found.highWatermark,
       lastStableOffset: found.lastStableOffset,
       logStartOffset: found.logStartOffset,
-      records: list,
+      records,
       nextOffset,
       bytes: bytes.length,
     };
@@ -443,42 +493,5 @@ export class KafkaClient {
       }
       this.topics.set(topic.name, { name: topic.name, id: topic.topicId, leaders, leaderEpochs });
     }
-  }
-
-  private decode(
-    bytes: Uint8Array,
-    from: Offset,
-    aborted: ReadonlyArray<{ readonly producerId: number; readonly firstOffset: number }>,
-  ): { list: FetchedRecord[]; nextOffset: Offset } {
-    const list: FetchedRecord[] = [];
-    let nextOffset = from;
-    const open = new Set<number>();
-    const starts = aborted.toSorted((left, right) => left.firstOffset - right.firstOffset);
-    forEachBatch(bytes, 0, bytes.length, (position) => {
-      const info = readBatchInfo(bytes, position);
-      nextOffset = Math.max(nextOffset, info.lastOffset + 1);
-      while (starts.length > 0 && starts[0]!.firstOffset <= info.lastOffset) open.add(starts.shift()!.producerId);
-      const attributes = attributesOf(bytes, position);
-      if (isControl(attributes)) {
-        if (info.control?.type === "abort") open.delete(info.producerId);
-        return true;
-      }
-      if (isTransactional(attributes) && open.has(info.producerId)) return true;
-      for (const record of records(bytes, position, this.platform.codecs)) {
-        if (record.offset < from) continue;
-        list.push({
-          offset: record.offset,
-          timestamp: record.timestamp,
-          key: record.key,
-          value: record.value,
-          headers: record.headers,
-          producerId: info.producerId,
-          sequence: info.baseSequence < 0 ? -1 : info.baseSequence + record.offsetDelta,
-          leaderEpoch: info.leaderEpoch,
-        });
-      }
-      return true;
-    });
-    return { list, nextOffset };
   }
 }

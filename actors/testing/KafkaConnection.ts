@@ -88,6 +88,8 @@ export class KafkaConnection {
   readonly closed: Promise<Error | undefined>;
   /** Advertised version ranges by API key; empty on a raw connection. */
   readonly versions = new Map<number, { readonly min: number; readonly max: number }>();
+  /** Finalized features by name, as `transaction.version`. */
+  readonly features = new Map<string, number>();
 
   private socket: Socket | undefined;
   private readonly assembler = new FrameAssembler(MAX_RESPONSE_BYTES, 4);
@@ -141,8 +143,16 @@ export class KafkaConnection {
     return version >= Math.max(api.minVersion, theirs.min) ? version : undefined;
   }
 
-  /** Sends a request and answers its response. Rejects with `ConnectionLost` or `ProtocolViolation`. */
-  request<K extends KnownApiKey>(apiKey: K, message: RequestOf<K>, version?: number): Promise<ResponseOf<K>> {
+  /**
+   * Sends a request and answers its response. Rejects with `ConnectionLost` or `ProtocolViolation`. `timeoutMs`: for a
+   * request that may rightly take longer than others.
+   */
+  request<K extends KnownApiKey>(
+    apiKey: K,
+    message: RequestOf<K>,
+    version?: number,
+    timeoutMs = this.options.requestTimeoutMs ?? 30_000,
+  ): Promise<ResponseOf<K>> {
     return new Promise((resolve, reject) => {
       const apiVersion = version ?? this.versionOf(apiKey);
       if (apiVersion === undefined) {
@@ -167,7 +177,7 @@ export class KafkaConnection {
         reject,
         cancelTimeout: () => {},
       };
-      entry.cancelTimeout = this.platform.clock.after(this.options.requestTimeoutMs ?? 30_000, () =>
+      entry.cancelTimeout = this.platform.clock.after(timeoutMs, () =>
         this.fail(new Error(`${apiName(apiKey)} got no answer in time`)),
       );
       this.waiting.push(entry);
@@ -283,6 +293,7 @@ export class KafkaConnection {
     for (const { apiKey, minVersion, maxVersion } of answer.apiKeys) {
       this.versions.set(apiKey, { min: minVersion, max: maxVersion });
     }
+    for (const { name, maxVersionLevel } of answer.finalizedFeatures) this.features.set(name, maxVersionLevel);
   }
 
   private writeRequest<K extends KnownApiKey>(apiKey: K, apiVersion: number, message: RequestOf<K>): number {

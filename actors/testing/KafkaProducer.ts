@@ -5,9 +5,10 @@
  * attempt can have been written, `ok` only when the broker said so.
  *
  * A batch that can be neither acknowledged nor retried leaves a hole in the sequence. librdkafka's gapless mode calls
- * that fatal, and so does this producer: what was not sent fails, and a new producer must be made.
+ * that fatal, and so does this producer: what was not sent fails, and a new producer must be made. With a
+ * `transactionalId` it ends the transaction instead, which can then only be aborted.
  */
-import type { Offset, Timestamp } from "../../src/prelude/Types.ts";
+import type { Offset, ProducerEpoch, ProducerId, Timestamp } from "../../src/prelude/Types.ts";
 import { ZERO_UUID } from "../../src/prelude/Types.ts";
 import { ApiKey, type ResponseOf } from "../../src/protocol/ApiKeys.ts";
 import { type ErrorName, Errors, errorName } from "../../src/protocol/Errors.ts";
@@ -16,6 +17,14 @@ import { addToSequence } from "../../src/record/RecordBatch.ts";
 import { buildBatch, type NewRecord } from "../../src/record/RecordBatchBuilder.ts";
 import { type KafkaClient, KafkaError } from "./KafkaClient.ts";
 import { ConnectionLost, type KafkaConnection } from "./KafkaConnection.ts";
+import type { GroupIdentity, OffsetToCommit } from "./Offsets.ts";
+import {
+  type TransactionFailure,
+  TransactionManager,
+  type TransactionOutcome,
+  type TransactionSender,
+  type TransactionState,
+} from "./TransactionManager.ts";
 
 export interface ProducerOptions {
   /** Default true: sequences, retries, acks -1. */
@@ -33,10 +42,22 @@ export interface ProducerOptions {
   readonly codec?: CodecId;
   /** Whether the first record for an unknown topic may create it (default false). */
   readonly createTopics?: boolean;
+  /** Makes the producer transactional: `init`, then `begin`, `send`, `sendOffsets`, and `commit` or `abort`. */
+  readonly transactionalId?: string;
+  readonly transactionTimeoutMs?: number;
+  /** 1: the protocol before KIP-890, whatever the broker has. */
+  readonly transactionVersion?: 1 | 2;
 }
 
 /** Why a batch was not acknowledged. `LOCAL_…` are the client's own. */
-export type ProduceFailure = ErrorName | "LOCAL_CONNECTION_LOST" | "LOCAL_TIMED_OUT" | "LOCAL_FATAL" | "LOCAL_NO_ACK";
+export type ProduceFailure =
+  | ErrorName
+  | "LOCAL_CONNECTION_LOST"
+  | "LOCAL_TIMED_OUT"
+  | "LOCAL_FATAL"
+  | "LOCAL_NO_ACK"
+  | "LOCAL_PURGED"
+  | "LOCAL_STATE";
 
 /**
  * `ok`: acknowledged; `baseOffset` is -1 when the broker only said that it has the batch. `fail`: not written. `info`:
@@ -84,6 +105,10 @@ const NOT_WRITTEN_RETRY: ReadonlySet<number> = new Set([
   Errors.BROKER_NOT_AVAILABLE,
   Errors.REPLICA_NOT_AVAILABLE,
   Errors.CORRUPT_MESSAGE,
+  // What the partition was told by the transaction coordinator that it asked.
+  Errors.NOT_COORDINATOR,
+  Errors.COORDINATOR_NOT_AVAILABLE,
+  Errors.COORDINATOR_LOAD_IN_PROGRESS,
 ]);
 
 /** May have been written; an idempotent producer sends it again, its sequence makes that safe. */
@@ -112,7 +137,7 @@ const REFRESH: ReadonlySet<number> = new Set([
   Errors.INCONSISTENT_TOPIC_ID,
 ]);
 
-export class KafkaProducer {
+export class KafkaProducer implements TransactionSender {
   producerId = -1;
   producerEpoch = -1;
   /** Set when the producer can do nothing more. */
@@ -122,13 +147,20 @@ export class KafkaProducer {
   private readonly busy = new Map<number, number>();
   private readonly connecting = new Set<number>();
   private initializing: Promise<void> | undefined;
+  private idlers: Array<() => void> = [];
+  private readonly transactions: TransactionManager | undefined;
   private waking: (() => void) | undefined;
   private wakeAt = Number.POSITIVE_INFINITY;
 
   constructor(
     private readonly client: KafkaClient,
     private readonly options: ProducerOptions,
-  ) {}
+  ) {
+    const { transactionalId } = options;
+    if (transactionalId !== undefined) {
+      this.transactions = new TransactionManager(client, { ...options, transactionalId }, this, "transactions");
+    }
+  }
 
   private get idempotent(): boolean {
     return this.options.idempotent ?? true;
@@ -144,6 +176,43 @@ export class KafkaProducer {
     return this.initializing;
   }
 
+  /** Begins a transaction. Throws unless the producer is initialized and no other is open. */
+  begin(): void {
+    this.transactional().begin();
+  }
+
+  /** A consumer group's offsets, committed with the transaction or not at all. */
+  sendOffsets(offsets: ReadonlyArray<OffsetToCommit>, group: GroupIdentity): Promise<TransactionOutcome> {
+    return this.transactional().sendOffsets(offsets, group);
+  }
+
+  /**
+   * Commits when everything sent is acknowledged. After `fail` abort; after `info` nobody can tell, and this producer is
+   * at its end: another one with the same id finds out what the coordinator made of it.
+   */
+  commit(): Promise<TransactionOutcome> {
+    return this.transactional().commit();
+  }
+
+  abort(): Promise<TransactionOutcome> {
+    return this.transactional().abort();
+  }
+
+  /** Where the transactions are: `fatal` when a new producer must be made. */
+  get transactionState(): TransactionState {
+    return this.transactional().state;
+  }
+
+  /** Why the transaction, or the producer, is broken. */
+  get transactionFailure(): TransactionFailure | undefined {
+    return this.transactional().failure;
+  }
+
+  private transactional(): TransactionManager {
+    if (this.transactions === undefined) throw new Error("the producer has no transactionalId");
+    return this.transactions;
+  }
+
   /** Sends the records as one batch; the promise never rejects. */
   async send(topic: string, partition: number, records: ReadonlyArray<NewRecord>): Promise<ProduceOutcome> {
     const { clock } = this.client.platform;
@@ -156,6 +225,8 @@ export class KafkaProducer {
       }
     }
     if (this.fatal !== undefined) return { type: "fail", error: "LOCAL_FATAL", attempts: 0 };
+    if (this.transactions !== undefined && this.transactions.state !== "open")
+      return { type: "fail", error: "LOCAL_STATE", attempts: 0 };
     return new Promise((resolve) => {
       const queue = this.queueOf(topic, partition);
       const sequence = queue.nextSequence;
@@ -177,6 +248,7 @@ export class KafkaProducer {
 
   private async initialize(): Promise<void> {
     try {
+      if (this.transactions !== undefined) return await this.transactions.init();
       const answer = await this.client.retried("InitProducerId", async () => {
         const response = await this.client.request("any", ApiKey.InitProducerId, {
           transactionalId: null,
@@ -189,13 +261,43 @@ export class KafkaProducer {
         if (response.errorCode !== Errors.NONE) throw new KafkaError(response.errorCode, "InitProducerId");
         return response;
       });
-      this.producerId = answer.producerId;
-      this.producerEpoch = answer.producerEpoch;
+      this.identify(answer.producerId, answer.producerEpoch);
     } catch (error) {
       // The next `send` tries anew.
       this.initializing = undefined;
       throw error;
     }
+  }
+
+  identify(producerId: ProducerId, producerEpoch: ProducerEpoch): void {
+    this.producerId = producerId;
+    this.producerEpoch = producerEpoch;
+    for (const queue of this.queues.values()) queue.nextSequence = 0;
+  }
+
+  idle(): Promise<void> {
+    const busy = [...this.queues.values()].some(({ pending, inFlight }) => pending.length + inFlight.length > 0);
+    return busy ? new Promise((resolve) => this.idlers.push(resolve)) : Promise.resolve();
+  }
+
+  purge(): void {
+    for (const queue of this.queues.values()) {
+      for (const batch of queue.pending.splice(0)) {
+        const type = batch.maybeWritten ? "info" : "fail";
+        batch.resolve({ type, error: "LOCAL_PURGED", attempts: batch.attempts });
+      }
+    }
+    this.tellIdlers();
+  }
+
+  wake(): void {
+    this.pump();
+  }
+
+  private tellIdlers(): void {
+    if (this.idlers.length === 0) return;
+    for (const { pending, inFlight } of this.queues.values()) if (pending.length + inFlight.length > 0) return;
+    for (const idler of this.idlers.splice(0)) idler();
   }
 
   private build(records: ReadonlyArray<NewRecord>, sequence: number): Uint8Array {
@@ -207,6 +309,7 @@ export class KafkaProducer {
       ...(this.idempotent
         ? { producerId: this.producerId, producerEpoch: this.producerEpoch, baseSequence: sequence }
         : {}),
+      transactional: this.transactions !== undefined,
     });
   }
 
@@ -244,6 +347,7 @@ export class KafkaProducer {
         this.wakeUp(queue.retryAt);
         continue;
       }
+      if (this.transactions?.includes(queue.topic, queue.partition) === false) continue;
       const leader = this.client.knownLeader(queue.topic, queue.partition);
       if (leader < 0) {
         this.findLeader(queue);
@@ -342,7 +446,9 @@ export class KafkaProducer {
     this.busy.set(node, (this.busy.get(node) ?? 0) + 1);
     for (const batch of batches) batch.attempts += 1;
     try {
-      const byId = (connection.versionOf(ApiKey.Produce) ?? 0) >= 13;
+      const newest = this.transactions?.newestProduce ?? Number.POSITIVE_INFINITY;
+      const version = Math.min(connection.versionOf(ApiKey.Produce) ?? 0, newest);
+      const byId = version >= 13;
       const topics = new Map<string, Array<{ index: number; records: Uint8Array }>>();
       for (const { topic, partition, bytes } of batches) {
         const list = topics.get(topic);
@@ -350,7 +456,7 @@ export class KafkaProducer {
         else list.push({ index: partition, records: bytes });
       }
       const request = {
-        transactionalId: null,
+        transactionalId: this.transactions?.transactionalId ?? null,
         acks: this.acks,
         timeoutMs: this.options.requestTimeoutMs ?? 30_000,
         topicData: [...topics].map(([name, partitionData]) => ({
@@ -359,14 +465,14 @@ export class KafkaProducer {
         })),
       };
       if (this.acks === 0) {
-        connection.send(ApiKey.Produce, request);
+        connection.send(ApiKey.Produce, request, version);
         for (const batch of batches) {
           this.leaveFlight(batch);
           batch.resolve({ type: "info", error: "LOCAL_NO_ACK", attempts: batch.attempts });
         }
         return;
       }
-      const answer = await connection.request(ApiKey.Produce, request);
+      const answer = await connection.request(ApiKey.Produce, request, version);
       for (const batch of batches) this.settle(batch, answer, byId);
     } catch (error) {
       const sent = !(error instanceof ConnectionLost) || error.sent;
@@ -375,6 +481,7 @@ export class KafkaProducer {
     } finally {
       this.busy.set(node, (this.busy.get(node) ?? 1) - 1);
       this.pump();
+      this.tellIdlers();
     }
   }
 
@@ -423,7 +530,8 @@ export class KafkaProducer {
     this.leaveFlight(batch);
     if (refresh) this.client.refresh(batch.topic).catch(() => {});
     const { clock } = this.client.platform;
-    if (this.fatal !== undefined || (maybeWritten && !this.idempotent) || batch.deadline <= clock.monotonic()) {
+    const over = this.fatal !== undefined || (this.transactions !== undefined && this.transactions.state !== "open");
+    if (over || (maybeWritten && !this.idempotent) || batch.deadline <= clock.monotonic()) {
       this.giveUp(batch, error);
       return;
     }
@@ -440,6 +548,11 @@ export class KafkaProducer {
     const queue = this.queueOf(batch.topic, batch.partition);
     queue.pending = queue.pending.filter((other) => other !== batch);
     batch.resolve({ type: batch.maybeWritten ? "info" : "fail", error, attempts: batch.attempts });
+    if (this.transactions !== undefined) {
+      this.transactions.produceFailed(error in Errors ? Errors[error as ErrorName] : Errors.NONE);
+      this.tellIdlers();
+      return;
+    }
     if (!this.idempotent || this.fatal !== undefined) return;
     this.fatal = error;
     for (const other of this.queues.values()) {

@@ -10,11 +10,11 @@
  */
 import * as Effect from "effect/Effect";
 import { MALFORMED_REQUEST } from "../metadata/ApiError.ts";
-import { creatableTopic } from "../metadata/InternalTopics.ts";
 import { GROUP_METADATA_TOPIC, TRANSACTION_STATE_TOPIC } from "../metadata/TopicName.ts";
 import { Errors } from "../protocol/Errors.ts";
 import type { FindCoordinatorRequest } from "../protocol/generated/FindCoordinatorRequest.ts";
 import type { FindCoordinatorResponse } from "../protocol/generated/FindCoordinatorResponse.ts";
+import { withInternalTopic } from "./InternalTopic.ts";
 import type { RequestContext } from "./RequestContext.ts";
 import { defineHandler } from "./Router.ts";
 import { aliveNodes, type BrokerNode, viewerOf } from "./Viewer.ts";
@@ -92,20 +92,6 @@ const textOf = (errorCode: number): string | null => {
   return errorCode === Errors.INVALID_REQUEST ? MALFORMED_REQUEST.message : "The coordinator is not available.";
 };
 
-/** An internal topic is made when it is first asked for, and the answer waits until it is there. */
-const withTopic = (name: string, { ports }: RequestContext): Effect.Effect<void> => {
-  const { metadata, controller, random, config } = ports;
-  if (metadata.image().topicsByName.get(name) !== undefined) return Effect.void;
-  const created = controller.ask({
-    type: "CreateTopics",
-    topics: [creatableTopic(name, config)],
-    validateOnly: false,
-    topicIds: [random.uuid()],
-    seed: random.below(0x1_0000_0000),
-  });
-  return Effect.asVoid(created);
-};
-
 export const FindCoordinator = defineHandler<FindCoordinatorRequest, FindCoordinatorResponse>({
   apiKey: 10,
   minVersion: 0,
@@ -114,6 +100,6 @@ export const FindCoordinator = defineHandler<FindCoordinatorRequest, FindCoordin
     Effect.suspend(() => {
       const respond = Effect.sync(() => findCoordinatorResponse(request, context));
       const topic = topicOf(request.keyType);
-      return topic === undefined ? respond : Effect.andThen(withTopic(topic, context), respond);
+      return topic === undefined ? respond : Effect.andThen(withInternalTopic(topic, context), respond);
     }),
 });

@@ -13,7 +13,7 @@ import type { AppendReply } from "../partition/Partition.ts";
 import type { PartitionView } from "../partition/PartitionView.ts";
 import type { Clock } from "../platform/Clock.ts";
 import type { Random } from "../platform/Random.ts";
-import type { Offset, ProducerEpoch, ProducerId, Uuid } from "../prelude/Types.ts";
+import type { MaybePending, Offset, ProducerEpoch, ProducerId, Uuid } from "../prelude/Types.ts";
 import type { Codecs } from "../record/Compression.ts";
 import type { TransactionCommand, TransactionReply } from "../transaction/TransactionCoordinator.ts";
 import type { DelayedFetches } from "./DelayedFetch.ts";
@@ -145,12 +145,13 @@ export interface ReplicaManagerPort {
   /**
    * Before the coordinator is asked whether a transaction includes a partition (KIP-890): the guard that the append
    * has to bring, undefined when the transaction is open here already, or the error code that refuses the batch at once.
+   * Pending while the partition's log is being opened.
    */
   beginVerification(
     topicId: Uuid,
     partition: number,
     request: VerificationRequest,
-  ): VerificationGuard | undefined | number;
+  ): MaybePending<VerificationGuard | undefined | number>;
   /**
    * Moves the log start of a partition to `before` (-1: the high watermark), as DeleteRecords asks; `settle` is called
    * exactly once.

@@ -5,7 +5,7 @@
  * the coordinator does not list (T11), and an answer is good for the attempt that asked only (the guard).
  */
 import type { VerificationGuard } from "../log/Verifications.ts";
-import type { ProducerEpoch, ProducerId, Sequence, Uuid } from "../prelude/Types.ts";
+import { isPending, type ProducerEpoch, type ProducerId, type Sequence, type Uuid } from "../prelude/Types.ts";
 import { Errors } from "../protocol/Errors.ts";
 import type { Ports } from "./Ports.ts";
 import { EPOCH_BUMP_VERSION } from "./TransactionRequest.ts";
@@ -36,16 +36,37 @@ export const verifyTransaction = (
   transactionalId: string,
   producer: { readonly producerId: ProducerId; readonly producerEpoch: ProducerEpoch },
   destinations: ReadonlyArray<Destination>,
-  { addsPartitions, knowsAbortable }: TransactionSupport,
-  { replicas, transactions, config }: Ports,
+  support: TransactionSupport,
+  ports: Ports,
   done: (verified: ReadonlyArray<Verified>) => void,
 ): void => {
-  const { producerId, producerEpoch } = producer;
-  const verified = destinations.map(({ topicId, partition, baseSequence }): Verified => {
-    const request = { producerId, producerEpoch, baseSequence, supportsEpochBump: addsPartitions };
-    const begun = replicas.beginVerification(topicId, partition, request);
-    return typeof begun === "number" ? { error: begun, guard: undefined } : { error: Errors.NONE, guard: begun };
-  });
+  const begun = destinations.map(({ topicId, partition, baseSequence }) =>
+    ports.replicas.beginVerification(topicId, partition, {
+      ...{ producerId: producer.producerId, producerEpoch: producer.producerEpoch },
+      ...{ baseSequence, supportsEpochBump: support.addsPartitions },
+    }),
+  );
+  const ask = (guards: ReadonlyArray<VerificationGuard | undefined | number>): void => {
+    const verified = guards.map(
+      (guard): Verified =>
+        typeof guard === "number" ? { error: guard, guard: undefined } : { error: Errors.NONE, guard },
+    );
+    askCoordinator(transactionalId, producer, destinations, support, ports, verified, done);
+  };
+  if (begun.some(isPending)) void Promise.all(begun).then(ask);
+  else ask(begun as ReadonlyArray<VerificationGuard | undefined | number>);
+};
+
+/** Puts what has a guard to the coordinator. */
+const askCoordinator = (
+  transactionalId: string,
+  { producerId, producerEpoch }: Parameters<typeof verifyTransaction>[1],
+  destinations: ReadonlyArray<Destination>,
+  { addsPartitions, knowsAbortable }: TransactionSupport,
+  { transactions, config }: Ports,
+  verified: Verified[],
+  done: (verified: ReadonlyArray<Verified>) => void,
+): void => {
   const asked = [...verified.keys()].filter((index) => verified[index]!.guard !== undefined);
   if (asked.length === 0 || !asksCoordinator(addsPartitions, config)) return done(verified);
   const partitions = asked.map((index) => destinations[index]!);

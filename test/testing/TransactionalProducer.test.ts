@@ -1,0 +1,156 @@
+/** The transactional producer against the broker itself, in both versions of the protocol. */
+import { describe, expect, test } from "bun:test";
+import type { KafkaClient } from "../../actors/testing/KafkaClient.ts";
+import type { KafkaProducer } from "../../actors/testing/KafkaProducer.ts";
+import { playClients, textOf, utf8 } from "./ClientScene.ts";
+
+const TIME = 30_000;
+
+const open = async (client: KafkaClient, transactionVersion: 1 | 2, transactionTimeoutMs = 5000) => {
+  const producer = client.producer({
+    transactionalId: "tx",
+    transactionVersion,
+    transactionTimeoutMs,
+    retryBackoffMs: 20,
+  });
+  await producer.init();
+  return producer;
+};
+
+const sendAll = async (producer: KafkaProducer, ...values: string[]): Promise<string[]> => {
+  const sent = values.map((value, index) => producer.send("t", index % 2, [{ value: utf8(value) }]));
+  return (await Promise.all(sent)).map((outcome) => (outcome.type === "ok" ? "ok" : JSON.stringify(outcome)));
+};
+
+const committed = async (client: KafkaClient): Promise<string[]> => {
+  const found: string[] = [];
+  for (const partition of [0, 1]) {
+    for (const { value } of await client.readAll("t", partition, { isolation: "read_committed" }))
+      found.push(textOf(value));
+  }
+  return found.sort();
+};
+
+describe.each([1, 2] as const)("transactions, version %d", (version) => {
+  test(
+    "what is committed is seen, what is aborted is not, and a transaction without anything ends as well",
+    () => {
+      playClients(async ({ client }) => {
+        const own = client();
+        await own.createTopic("t", { partitions: 2 });
+        const producer = await open(own, version);
+        producer.begin();
+        expect(await sendAll(producer, "a", "b", "c")).toEqual(["ok", "ok", "ok"]);
+        expect(await committed(own)).toEqual([]);
+        expect(await producer.commit()).toEqual({ type: "ok" });
+        producer.begin();
+        await sendAll(producer, "x", "y");
+        expect(await producer.abort()).toEqual({ type: "ok" });
+        producer.begin();
+        expect(await producer.commit()).toEqual({ type: "ok" });
+        producer.begin();
+        expect(await sendAll(producer, "d")).toEqual(["ok"]);
+        expect(await producer.commit()).toEqual({ type: "ok" });
+        await own.sleep(500);
+        expect(await committed(own)).toEqual(["a", "b", "c", "d"]);
+      });
+    },
+    TIME,
+  );
+
+  test(
+    "a newer instance fences: the older one's commit fails for certain, and nothing of it is seen",
+    () => {
+      playClients(async ({ client }) => {
+        const own = client();
+        await own.createTopic("t", { partitions: 2 });
+        const older = await open(own, version);
+        older.begin();
+        await sendAll(older, "old");
+        const newer = await open(client(), version);
+        const outcome = await older.commit();
+        expect(outcome.type).toBe("fail");
+        expect(older.transactionState).toBe("fatal");
+        newer.begin();
+        await sendAll(newer, "new");
+        expect(await newer.commit()).toEqual({ type: "ok" });
+        await own.sleep(500);
+        expect(await committed(own)).toEqual(["new"]);
+      });
+    },
+    TIME,
+  );
+
+  test(
+    "offsets are committed with the transaction or not at all",
+    () => {
+      playClients(async ({ client }) => {
+        const own = client();
+        await own.createTopic("t", { partitions: 2 });
+        const producer = await open(own, version);
+        const group = { groupId: "g", generationId: -1, memberId: "", groupInstanceId: null };
+        const commitWith = async (offset: number, ends: "commit" | "abort"): Promise<void> => {
+          producer.begin();
+          expect(await producer.sendOffsets([{ topic: "t", partition: 0, offset }], group)).toEqual({ type: "ok" });
+          expect(await (ends === "commit" ? producer.commit() : producer.abort())).toEqual({ type: "ok" });
+        };
+        const offsetOf = async (): Promise<number | undefined> => {
+          const [found] = await own.admin.groupOffsets("g", [{ topic: "t", partition: 0 }]);
+          return found?.offset;
+        };
+        await commitWith(5, "commit");
+        expect(await offsetOf()).toBe(5);
+        await commitWith(9, "abort");
+        expect(await offsetOf()).toBe(5);
+      });
+    },
+    TIME,
+  );
+
+  test(
+    "a batch that can not be delivered makes the transaction one that can only be aborted; the next one is whole",
+    () => {
+      playClients(async ({ client, broker, restart }) => {
+        const own = client({ requestTimeoutMs: 300, connectTimeoutMs: 200 });
+        await own.createTopic("t", { partitions: 2 });
+        const producer = own.producer({
+          ...{ transactionalId: "tx", transactionVersion: version, transactionTimeoutMs: 60_000 },
+          ...{ retryBackoffMs: 20, deliveryTimeoutMs: 500 },
+        });
+        await producer.init();
+        producer.begin();
+        await sendAll(producer, "a");
+        broker().pause();
+        const [outcome] = await sendAll(producer, "lost");
+        expect(outcome).not.toBe("ok");
+        expect(await producer.commit()).toMatchObject({ type: "fail" });
+        await restart();
+        expect(await producer.abort()).toEqual({ type: "ok" });
+        producer.begin();
+        expect(await sendAll(producer, "b")).toEqual(["ok"]);
+        expect(await producer.commit()).toEqual({ type: "ok" });
+        await own.sleep(500);
+        expect(await committed(own)).toEqual(["b"]);
+      });
+    },
+    TIME,
+  );
+
+  test(
+    "a commit goes on through a restart of the broker",
+    () => {
+      playClients(async ({ client, restart }) => {
+        const own = client();
+        await own.createTopic("t", { partitions: 2 });
+        const producer = await open(own, version, 60_000);
+        producer.begin();
+        await sendAll(producer, "a", "b");
+        const [outcome] = await Promise.all([producer.commit(), restart()]);
+        expect(outcome).toEqual({ type: "ok" });
+        await own.sleep(1000);
+        expect(await committed(own)).toEqual(["a", "b"]);
+      });
+    },
+    TIME,
+  );
+});
