@@ -58,7 +58,30 @@ export interface BrokerOptions {
   readonly fatal: (why: string) => void;
 }
 
+/** What another way in than the Kafka listeners serves its clients with. */
+export interface DoorEnvironment extends ActorContext {
+  readonly ports: Ports;
+  /** What unanswered requests may hold in memory, all doors together. */
+  readonly credit: ByteCredit;
+  /** The first Kafka listener: whose addresses clients are told. */
+  readonly listenerName: string;
+  readonly run: <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>;
+  readonly requestLog: BrokerOptions["requestLog"];
+}
+
+/** A way in, as the stop of the broker sees it. */
+export interface Door {
+  /** No connection is accepted and no request read any more; what is in flight goes on. */
+  mute(): void;
+  /** Nothing is in flight. */
+  readonly isIdle: boolean;
+  closeConnections(why: string): void;
+}
+
 export interface Broker {
+  /** For whoever opens another door; `attach` makes it part of the stop. */
+  readonly doorEnvironment: DoorEnvironment;
+  attach(door: Door): void;
   readonly clusterId: string;
   readonly nodeId: number;
   readonly listeners: ReadonlyArray<{ readonly name: string; readonly endpoint: Endpoint }>;
@@ -236,23 +259,24 @@ export const startBroker = (platform: Platform, options: BrokerOptions): Effect.
         })
       : undefined;
 
+    const doors: Door[] = listeners.map(({ listener }) => listener);
     const stop = Effect.gen(function* () {
-      for (const { listener } of listeners) listener.mute();
+      for (const door of doors) door.mute();
       delayedFetches.finishAll();
-      yield* Effect.promise(() =>
-        drained(
-          listeners.map(({ listener }) => listener),
-          clock,
-        ),
-      );
-      for (const { listener } of listeners) listener.closeConnections("the broker is stopping");
+      yield* Effect.promise(() => drained(doors, clock));
+      for (const door of doors) door.closeConnections("the broker is stopping");
       maintenance.stop();
       transactions.stop();
       groups.stop();
       cleaner?.stop();
       yield* Effect.promise(() => directory.closeAll(partitions(), registration.brokerEpoch));
     });
-    return { clusterId: directory.clusterId, nodeId, listeners, directory: directory.path, stop };
+    const listenerName = bindings[0]!.name;
+    const { requestLog } = options;
+    const doorEnvironment: DoorEnvironment = { ...context, ports, credit, listenerName, run, requestLog };
+    const attach = (door: Door): void => void doors.push(door);
+    const { clusterId, path } = directory;
+    return { clusterId, nodeId, listeners, directory: path, doorEnvironment, attach, stop };
   });
 
 const listenersOf = (config: BrokerConfig): ReadonlyArray<BrokerListener> => {
@@ -274,11 +298,11 @@ const probe = (network: Network, bind: Endpoint): void => {
 };
 
 /** Resolves when no request is in flight, or when the time is up. Waiting fetches are answered with what there is. */
-const drained = (listeners: ReadonlyArray<KafkaListener>, clock: Clock): Promise<void> =>
+const drained = (doors: ReadonlyArray<Door>, clock: Clock): Promise<void> =>
   new Promise((resolve) => {
     const deadline = clock.monotonic() + DRAIN_MS;
     const look = (): void => {
-      if (clock.monotonic() >= deadline || listeners.every((listener) => listener.isIdle)) resolve();
+      if (clock.monotonic() >= deadline || doors.every((door) => door.isIdle)) resolve();
       else clock.after(DRAIN_STEP_MS, look);
     };
     look();

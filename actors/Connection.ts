@@ -22,6 +22,7 @@ import { FrameAssembler } from "../src/protocol/Frame.ts";
 import { decodeRequestHeader, encodeResponseHeader, type RequestHeader } from "../src/protocol/RequestHeader.ts";
 import type { ActorContext } from "./Actor.ts";
 import type { ByteCredit, CreditHolder } from "./ByteCredit.ts";
+import { ConnectionOrder } from "./ConnectionOrder.ts";
 import { ResponseQueue, type ResponseSlot } from "./ResponseQueue.ts";
 
 /** What all connections of a listener share. */
@@ -56,11 +57,8 @@ export class Connection implements ConnectionContext, SocketHandlers, CreditHold
   software = { name: "unknown", version: "unknown" };
   private readonly frames: FrameAssembler;
   private readonly responses: ResponseQueue;
-  private readonly closeTasks = new Set<() => void>();
-  private unappliedWrites = 0;
-  private afterWriteTasks: Array<() => void> = [];
-  /** Requests that have to wait before they are handed over, and the frames that wait behind them. */
-  private holds = 0;
+  private readonly order: ConnectionOrder;
+  /** Frames that wait behind a request which has to wait before it is handed over. */
   private held: Uint8Array[] = [];
   /** Bytes charged to the credit: of the frame being assembled and of requests not yet answered. */
   private charged = 0;
@@ -82,6 +80,11 @@ export class Connection implements ConnectionContext, SocketHandlers, CreditHold
     this.remote = socket.remote;
     this.frames = new FrameAssembler(environment.maxFrameBytes, MIN_REQUEST_BYTES, allocateUninitialised);
     this.responses = new ResponseQueue(socket);
+    this.order = new ConnectionOrder(
+      environment.tasks,
+      () => this.updateReading(),
+      () => this.releaseHeld(),
+    );
     this.lastActivity = environment.clock.monotonic();
     this.armIdle();
   }
@@ -118,35 +121,21 @@ export class Connection implements ConnectionContext, SocketHandlers, CreditHold
       this.release();
       return undefined;
     }
-    this.closeTasks.add(socketOrTask);
-    return () => this.closeTasks.delete(socketOrTask);
+    return this.order.onClose(socketOrTask);
   }
 
   beginWrite(): () => void {
-    this.unappliedWrites += 1;
-    return () => {
-      this.unappliedWrites -= 1;
-      if (this.unappliedWrites > 0) return;
-      const tasks = this.afterWriteTasks;
-      this.afterWriteTasks = [];
-      for (const task of tasks) task();
-    };
+    return this.order.beginWrite();
   }
 
   hold(): () => void {
-    this.holds += 1;
-    this.updateReading();
-    return () => {
-      this.holds -= 1;
-      if (this.holds > 0) return;
-      this.environment.tasks.schedule(() => this.releaseHeld());
-    };
+    return this.order.hold();
   }
 
   private releaseHeld(): void {
     if (this.isClosed) return;
     try {
-      while (this.holds === 0 && this.held.length > 0 && !this.isClosed) this.accept(this.held.shift()!);
+      while (!this.order.isHeld && this.held.length > 0 && !this.isClosed) this.accept(this.held.shift()!);
     } catch (error) {
       if (!(error instanceof ProtocolError)) this.environment.log("error", `connection ${this.id}: ${String(error)}`);
       this.close(String(error));
@@ -155,8 +144,7 @@ export class Connection implements ConnectionContext, SocketHandlers, CreditHold
   }
 
   afterWrites(task: () => void): void {
-    if (this.unappliedWrites === 0) task();
-    else this.afterWriteTasks.push(task);
+    this.order.afterWrites(task);
   }
 
   creditAvailable(): void {
@@ -190,7 +178,7 @@ export class Connection implements ConnectionContext, SocketHandlers, CreditHold
 
   private handle(frame: Uint8Array): void {
     if (this.isClosed) return;
-    if (this.holds > 0 || this.held.length > 0) this.held.push(frame);
+    if (this.order.isHeld || this.held.length > 0) this.held.push(frame);
     else this.accept(frame);
   }
 
@@ -292,7 +280,7 @@ export class Connection implements ConnectionContext, SocketHandlers, CreditHold
     const wait =
       this.muted ||
       this.outOfCredit ||
-      this.holds > 0 ||
+      this.order.isHeld ||
       this.held.length > 0 ||
       this.responses.inFlight > MAX_IN_FLIGHT ||
       this.responses.queuedBytes > MAX_QUEUED_BYTES;
@@ -338,9 +326,7 @@ export class Connection implements ConnectionContext, SocketHandlers, CreditHold
     this.cancelProgress?.();
     this.discharge(this.charged);
     this.environment.credit.leave(this);
-    for (const task of this.closeTasks) task();
-    this.closeTasks.clear();
-    this.afterWriteTasks = [];
+    this.order.close();
     this.held = [];
     this.environment.closed(this);
   }

@@ -11,11 +11,13 @@ import { KAFKA_VERSION, VERSION } from "../src/cli/Version.ts";
 import type { BrokerConfig } from "../src/config/BrokerConfig.ts";
 import { resolveListeners } from "../src/config/Listeners.ts";
 import { loadBrokerConfig } from "../src/config/LoadBrokerConfig.ts";
+import { makeBunHttpServer } from "../src/platform/BunHttpServer.ts";
 import { makeBunPlatform } from "../src/platform/BunPlatform.ts";
 import type { Clock } from "../src/platform/Clock.ts";
 import type { Disk } from "../src/platform/Disk.ts";
 import { type Log, makeLogger } from "../src/platform/Logger.ts";
 import { type Broker, startBroker } from "./Broker.ts";
+import { type HttpDoor, openHttpDoor, probeHttpListeners } from "./HttpDoor.ts";
 import { StartupError } from "./StartupError.ts";
 
 const fail = (message: string, code: number): never => {
@@ -75,6 +77,7 @@ const main = async (args: ReadonlyArray<string>): Promise<void> => {
   const { notes, errors } = resolveListeners(config);
   if (errors.length > 0) return fail(errors.join("\n"), 1);
   for (const note of notes) log("info", note);
+  orFail(() => probeHttpListeners(platform.network, config));
 
   let requestLog = false;
   process.on("SIGUSR2", () => {
@@ -98,9 +101,21 @@ const main = async (args: ReadonlyArray<string>): Promise<void> => {
     const error = Cause.squash(exit.cause);
     return fail(error instanceof StartupError ? error.message : Cause.pretty(exit.cause), 1);
   }
+  const broker = exit.value;
+  const door = orFail(() => openHttpDoor(makeBunHttpServer(), config, broker.doorEnvironment));
+  if (door !== undefined) broker.attach(door);
   // Whoever waits for the lines below may send a signal at once.
-  stopOnSignals(exit.value, platform.clock, stopping, log);
-  announce(exit.value, config, log);
+  stopOnSignals(broker, platform.clock, stopping, log);
+  announce(broker, door, config, log);
+};
+
+/** What cannot be had is one clear line. */
+const orFail = <A>(open: () => A): A => {
+  try {
+    return open();
+  } catch (error) {
+    return fail(error instanceof StartupError ? error.message : String(error), 1);
+  }
 };
 
 const readConfigFile = (disk: Disk, path: string | undefined): { path: string; text: string } | undefined => {
@@ -110,7 +125,7 @@ const readConfigFile = (disk: Disk, path: string | undefined): { path: string; t
   return { path, text: new TextDecoder().decode(content) };
 };
 
-const announce = (broker: Broker, config: BrokerConfig, log: Log): void => {
+const announce = (broker: Broker, door: HttpDoor | undefined, config: BrokerConfig, log: Log): void => {
   log("info", `Odradek ${VERSION} (protocol of Apache Kafka ${KAFKA_VERSION})`);
   log("info", `cluster ${broker.clusterId}, node ${broker.nodeId}, data in ${broker.directory}`);
   for (const { name, endpoint } of broker.listeners) {
@@ -122,6 +137,9 @@ const announce = (broker: Broker, config: BrokerConfig, log: Log): void => {
         `clients are told the address they connected to; behind NAT add advertised.listeners=${name}://<host>:${port}`,
       );
     }
+  }
+  for (const { host, port } of door?.endpoints ?? []) {
+    log("info", `HTTP and WebSocket on http://${host.includes(":") ? `[${host}]` : host}:${port}`);
   }
   log("info", "Kafka Server started");
 };

@@ -11,7 +11,7 @@
 export type SendOutcome = "sent" | "queued" | "dropped";
 
 export interface FrameDuplex {
-  /** The frame belongs to the port from now on. */
+  /** Nobody writes into the frame again; the same one may be sent to many. */
   send(frame: Uint8Array): SendOutcome;
   /** Nothing is delivered until `resume`. */
   pause(): void;

@@ -15,7 +15,7 @@ import {
 
 const CODES = new Set(["EADDRINUSE", "ECONNREFUSED", "ETIMEDOUT", "ECONNRESET"]);
 
-const networkError = (cause: unknown, what: string): NetworkError => {
+export const networkErrorOf = (cause: unknown, what: string): NetworkError => {
   if (cause instanceof NetworkError) return cause;
   const error = cause instanceof Error ? cause : new Error(String(cause));
   const code = "code" in error ? String(error.code) : "";
@@ -27,7 +27,7 @@ const networkError = (cause: unknown, what: string): NetworkError => {
 };
 
 /** An IPv4 address that a dual-stack socket shows as IPv6 is shown as IPv4, as Java does. */
-const plainAddress = (address: string | undefined): string =>
+export const plainAddress = (address: string | undefined): string =>
   address === undefined ? "" : address.startsWith("::ffff:") && address.includes(".") ? address.slice(7) : address;
 
 class Connection implements Socket {
@@ -82,7 +82,7 @@ class Connection implements Socket {
     const handlers = this.handlers;
     this.handlers = undefined;
     if (error === undefined) handlers?.onClose(this);
-    else handlers?.onClose(this, networkError(error, `connection with ${this.remote.host}:${this.remote.port}`));
+    else handlers?.onClose(this, networkErrorOf(error, `connection with ${this.remote.host}:${this.remote.port}`));
   }
 }
 
@@ -135,7 +135,7 @@ export const makeBunNetwork = (): Network => ({
         try {
           server = bind("::");
         } catch (error) {
-          if (networkError(error, "").code === "EADDRINUSE") throw error;
+          if (networkErrorOf(error, "").code === "EADDRINUSE") throw error;
           server = bind("0.0.0.0");
         }
       }
@@ -150,7 +150,7 @@ export const makeBunNetwork = (): Network => ({
         },
       };
     } catch (error) {
-      throw networkError(error, `listen ${endpoint.host}:${endpoint.port}`);
+      throw networkErrorOf(error, `listen ${endpoint.host}:${endpoint.port}`);
     }
   },
 
@@ -169,7 +169,7 @@ export const makeBunNetwork = (): Network => ({
         ),
       });
     } catch (error) {
-      throw networkError(error, `connect ${endpoint.host}:${endpoint.port}`);
+      throw networkErrorOf(error, `connect ${endpoint.host}:${endpoint.port}`);
     }
     if (connected === undefined)
       throw new NetworkError("OTHER", `connect ${endpoint.host}:${endpoint.port}: not opened`);

@@ -67,7 +67,10 @@ test("what we add to Kafka's keys, and what we start with differently, is known"
   const added = [...ourKeys.keys()].filter((name) => !(name in kafka.brokerKeys)).sort();
   expect(added).toEqual([
     "follower.replication.throttled.rate",
+    "http.allowed.hosts",
+    "http.allowed.origins",
     "http.listeners",
+    "http.request.max.bytes",
     "leader.replication.throttled.rate",
     "log.flush.policy",
     "replica.alter.log.dirs.io.max.bytes.per.second",
@@ -114,7 +117,14 @@ test("a topic is described as Kafka describes it: 33 rows, values, sources, syno
 test("a broker is described as Kafka describes it, but for the defaults that are ours", () => {
   const ours = byName(describeBrokerConfigs(broker));
   const names = Object.entries(kafka.brokerKeys).flatMap(([name, key]) => (key.internal ? [] : [name]));
-  expect(Object.keys(ours).sort()).toEqual([...names, "http.listeners", "log.flush.policy"].sort());
+  const added = [
+    "http.allowed.hosts",
+    "http.allowed.origins",
+    "http.listeners",
+    "http.request.max.bytes",
+    "log.flush.policy",
+  ];
+  expect(Object.keys(ours).sort()).toEqual([...names, ...added].sort());
   for (const [name, theirs] of Object.entries(kafka.brokerRows)) {
     const withoutDefault = (row: typeof theirs | ReturnType<typeof shown> | undefined) =>
       row?.map((part) => (Array.isArray(part) ? part.filter((synonym) => !synonym.endsWith("@DEFAULT_CONFIG")) : part));

@@ -2,6 +2,7 @@
  * One broker on simulated ports with a client beside it, for tests of what happens over hours: virtual time passes at
  * once. A restart is kill -9 and the next generation on the same disk.
  */
+import type { Broker } from "../../actors/Broker.ts";
 import { DATA, startSimulatedBroker } from "../../actors/simulation/SimulatedBroker.ts";
 import type { SimulatedDisk, SimulatedDiskOptions } from "../../actors/simulation/SimulatedDisk.ts";
 import { type SimulatedProcess, Simulation } from "../../actors/simulation/Simulation.ts";
@@ -18,6 +19,7 @@ export interface World {
   readonly world: Simulation;
   readonly disk: SimulatedDisk;
   readonly process: SimulatedProcess;
+  readonly broker: Broker;
   readonly client: KafkaClient;
   /** Warnings and errors of this generation. */
   readonly logged: string[];
@@ -33,7 +35,7 @@ const broker = async (world: Simulation, disk: SimulatedDisk, settings: Settings
   const process = world.process(`broker ${generation}`, { disk });
   const logged: string[] = [];
   const log = (level: string, message: string): void => void (level === "info" || logged.push(message));
-  await startSimulatedBroker(process, { codecs, settings, log });
+  const { broker: started } = await startSimulatedBroker(process, { codecs, settings, log });
   const { network, clock, random } = world.process(`client ${generation}`, { host: "10.0.0.1" });
   const client = new KafkaClient(
     { network, clock, random, codecs },
@@ -43,6 +45,7 @@ const broker = async (world: Simulation, disk: SimulatedDisk, settings: Settings
     world,
     disk,
     process,
+    broker: started,
     client,
     logged,
     files: () => process.disk.list(`${DATA}/t-0`),
