@@ -4,12 +4,15 @@
  * with `--execute`), and a broker's refusal is said by its Kafka name.
  */
 import type { GroupArguments, ResetTarget } from "../src/cli/GroupArguments.ts";
-import { describeReport, type PartitionLag, table } from "../src/cli/GroupReport.ts";
+import { describeReport, LISTED_GROUP, type PartitionLag, resetColumns } from "../src/cli/GroupReport.ts";
+import type { OutputFormat } from "../src/cli/Options.ts";
+import { jsonLines, report } from "../src/cli/Table.ts";
 import { readAssignment } from "../src/group/EmbeddedProtocol.ts";
 import type { Uuid } from "../src/prelude/Types.ts";
-import { ApiKey, Apis, type KnownApiKey, type RequestOf, type ResponseOf } from "../src/protocol/ApiKeys.ts";
-import { Errors, errorName, isRetriable } from "../src/protocol/Errors.ts";
-import { EARLIEST, KafkaClient, LATEST } from "./testing/KafkaClient.ts";
+import { ApiKey, type RequestOf, type ResponseOf } from "../src/protocol/ApiKeys.ts";
+import { Errors, errorName } from "../src/protocol/Errors.ts";
+import { type AdminClient, withAdminClient } from "./AdminClient.ts";
+import { EARLIEST, type KafkaClient, LATEST } from "./testing/KafkaClient.ts";
 import type { ClientPlatform } from "./testing/KafkaConnection.ts";
 
 type Owner = NonNullable<PartitionLag["owner"]>;
@@ -28,50 +31,46 @@ interface Committed {
   readonly offset: number;
 }
 
-/** While a coordinator is being made or reads its log. */
-const RETRY_MS = 100;
-const RETRIES = 100;
-
 const keyOf = (topic: string, partition: number): string => `${topic} ${partition}`;
 
 /** Runs one command; the text goes out through `print`. Throws an Error whose message is for the user. */
-export const runGroupTool = async (
+export const runGroupTool = (
   args: GroupArguments,
   platform: ClientPlatform,
   print: (text: string) => void,
-): Promise<void> => {
-  const client = new KafkaClient(platform, { bootstrap: [args.bootstrap], callTimeoutMs: 10_000 });
-  const tool = new GroupTool(client, print);
-  try {
+): Promise<void> =>
+  withAdminClient(platform, args.bootstrap, async (admin) => {
+    const tool = new GroupTool(admin, args.format, print);
     switch (args.verb) {
       case "list":
-        return await tool.list(args.states, args.types);
+        return tool.list(args.states, args.types);
       case "describe":
         for (const group of args.groups) await tool.describe(group);
         return;
       case "delete":
-        return await tool.remove(args.groups);
+        return tool.remove(args.groups);
       case "reset":
-        return await tool.reset(args);
+        return tool.reset(args);
     }
-  } finally {
-    client.close();
-  }
-};
+  });
 
 class GroupTool {
+  private readonly client: KafkaClient;
+
   constructor(
-    private readonly client: KafkaClient,
+    private readonly admin: AdminClient,
+    private readonly format: OutputFormat,
     private readonly print: (text: string) => void,
-  ) {}
+  ) {
+    this.client = admin.client;
+  }
 
   async list(statesFilter: ReadonlyArray<string>, typesFilter: ReadonlyArray<string>): Promise<void> {
-    const { brokers } = await this.client.metadata([]);
     const groups: ResponseOf<typeof ApiKey.ListGroups>["groups"] = [];
-    for (const { nodeId } of brokers) {
+    for (const node of await this.admin.nodes()) {
       const filters = { statesFilter: [...statesFilter], typesFilter: [...typesFilter] };
-      const answer = await this.retried(
-        () => this.ask(nodeId, ApiKey.ListGroups, filters),
+      const answer = await this.admin.retried(
+        () => this.admin.ask(node, ApiKey.ListGroups, filters),
         (each) => each.errorCode,
       );
       groups.push(...answer.groups);
@@ -81,13 +80,13 @@ class GroupTool {
       groupId,
       groupType,
       groupState,
-      protocolType === "" ? "-" : protocolType,
+      protocolType === "" ? null : protocolType,
     ]);
-    this.print(table(["GROUP", "TYPE", "STATE", "PROTOCOL"], rows));
+    this.print(report(this.format, LISTED_GROUP, rows));
   }
 
   async describe(groupId: string): Promise<void> {
-    const node = await this.coordinator(groupId);
+    const node = await this.admin.coordinator("group", groupId);
     const described = await this.described(node, groupId);
     const committed = await this.committed(node, groupId);
     const known = new Set(committed.map(({ topic, partition }) => keyOf(topic, partition)));
@@ -100,23 +99,24 @@ class GroupTool {
       }),
     ];
     const lags = await Promise.all(all.map((each) => this.lag(each, described.owners)));
-    this.print(describeReport({ groupId, ...described }, lags));
+    this.print(describeReport(this.format, { groupId, ...described }, lags));
   }
 
   async remove(groups: ReadonlyArray<string>): Promise<void> {
     const refused: string[] = [];
     for (const groupId of groups) {
-      const node = await this.coordinator(groupId);
-      const answer = await this.ask(node, ApiKey.DeleteGroups, { groupsNames: [groupId] });
+      const node = await this.admin.coordinator("group", groupId);
+      const answer = await this.admin.ask(node, ApiKey.DeleteGroups, { groupsNames: [groupId] });
       const error = answer.results[0]?.errorCode ?? Errors.UNKNOWN_SERVER_ERROR;
-      if (error === Errors.NONE) this.print(`${groupId} is deleted\n`);
-      else refused.push(`${groupId}: ${errorName(error)}`);
+      if (error === Errors.NONE) {
+        this.print(this.format === "json" ? jsonLines([{ group: groupId, deleted: true }]) : `${groupId} is deleted\n`);
+      } else refused.push(`${groupId}: ${errorName(error)}`);
     }
     if (refused.length > 0) throw new Error(refused.join("; "));
   }
 
   async reset({ group, scopes, target, execute }: Extract<GroupArguments, { verb: "reset" }>): Promise<void> {
-    const node = await this.coordinator(group);
+    const node = await this.admin.coordinator("group", group);
     const committed = await this.committed(node, group);
     const before = new Map(committed.map((each) => [keyOf(each.topic, each.partition), each.offset]));
     const named: Array<{ topic: string; partition: number }> = [];
@@ -133,12 +133,12 @@ class GroupTool {
     if (execute) await this.commit(node, group, moved);
     const rows = moved.map(({ topic, partition, before: old, offset }) => [
       topic,
-      String(partition),
-      old < 0 ? "-" : String(old),
-      String(offset),
+      partition,
+      old < 0 ? null : old,
+      offset,
     ]);
-    this.print(table(["TOPIC", "PARTITION", "WAS", execute ? "IS" : "WOULD BE"], rows));
-    if (!execute) this.print("nothing was changed: add --execute\n");
+    this.print(report(this.format, resetColumns(execute), rows));
+    if (!execute && this.format === "text") this.print("nothing was changed: add --execute\n");
   }
 
   /** Where a target is in a partition, never outside of its log. */
@@ -174,7 +174,7 @@ class GroupTool {
       topic.partitions.push({ partitionIndex, committedOffset, committedLeaderEpoch: -1, committedMetadata: "" });
     }
     const request = { groupId, generationIdOrMemberEpoch: -1, topics: [...topics.values()] };
-    const answer = await this.ask(node, ApiKey.OffsetCommit, request);
+    const answer = await this.admin.ask(node, ApiKey.OffsetCommit, request);
     for (const { partitions } of answer.topics) {
       for (const { errorCode } of partitions) {
         if (errorCode === Errors.UNKNOWN_MEMBER_ID) throw new Error(`${groupId} has members: stop them first`);
@@ -183,21 +183,10 @@ class GroupTool {
     }
   }
 
-  /** The broker that keeps the group. */
-  private async coordinator(groupId: string): Promise<number> {
-    await this.client.metadata([]);
-    const question = { keyType: 0, coordinatorKeys: [groupId] };
-    const found = await this.retried(
-      () => this.ask("any", ApiKey.FindCoordinator, question),
-      (answer) => answer.coordinators[0]!.errorCode,
-    );
-    return found.coordinators[0]!.nodeId;
-  }
-
   /** A group of either protocol. */
   private async described(node: number, groupId: string): Promise<Described> {
-    const modern = await this.retried(
-      () => this.ask(node, ApiKey.ConsumerGroupDescribe, { groupIds: [groupId] }),
+    const modern = await this.admin.retried(
+      () => this.admin.ask(node, ApiKey.ConsumerGroupDescribe, { groupIds: [groupId] }),
       (answer) => answer.groups[0]!.errorCode,
       [Errors.GROUP_ID_NOT_FOUND],
     );
@@ -211,7 +200,7 @@ class GroupTool {
       }
       return { type: "consumer", state: group.groupState, members: group.members.length, owners };
     }
-    const classic = await this.ask(node, ApiKey.DescribeGroups, { groups: [groupId] });
+    const classic = await this.admin.ask(node, ApiKey.DescribeGroups, { groups: [groupId] });
     const { errorCode, groupState, members } = classic.groups[0]!;
     if (errorCode !== Errors.NONE || groupState === "Dead") throw new Error(`there is no group ${groupId}`);
     for (const { memberId, clientHost: host, clientId, memberAssignment } of members) {
@@ -224,7 +213,7 @@ class GroupTool {
 
   private async committed(node: number, groupId: string): Promise<Committed[]> {
     const groups = [{ groupId, memberId: null, memberEpoch: -1, topics: null }];
-    const answer = await this.ask(node, ApiKey.OffsetFetch, { groups });
+    const answer = await this.admin.ask(node, ApiKey.OffsetFetch, { groups });
     const { topics, errorCode } = answer.groups[0]!;
     if (errorCode !== Errors.NONE) throw new Error(`${groupId}: ${errorName(errorCode)}`);
     const names = await this.namesOf(topics.filter(({ name }) => name === "").map(({ topicId }) => topicId));
@@ -240,7 +229,7 @@ class GroupTool {
   private async namesOf(ids: ReadonlyArray<Uuid>): Promise<ReadonlyMap<Uuid, string>> {
     if (ids.length === 0) return new Map();
     const topics = ids.map((topicId) => ({ topicId, name: null }));
-    const answer = await this.ask("any", ApiKey.Metadata, { topics, allowAutoTopicCreation: false });
+    const answer = await this.admin.ask("any", ApiKey.Metadata, { topics, allowAutoTopicCreation: false });
     return new Map(answer.topics.map(({ topicId, name }) => [topicId, name ?? topicId]));
   }
 
@@ -253,32 +242,7 @@ class GroupTool {
     if (offset >= end) return { ...known, lagMs: 0 };
     const { records } = await this.client.fetch(topic, partition, offset, { maxWaitMs: 0, maxBytes: 1 });
     const first = records[0];
-    const lagMs = first === undefined ? undefined : Math.max(0, this.client.platform.clock.wall() - first.timestamp);
+    const lagMs = first === undefined ? undefined : Math.max(0, this.admin.now() - first.timestamp);
     return { ...known, lagMs };
-  }
-
-  /** Asks with the defaults for whatever is not given. */
-  private ask<K extends KnownApiKey>(
-    node: number | "any",
-    key: K,
-    fields: Partial<RequestOf<K>>,
-  ): Promise<ResponseOf<K>> {
-    const empty = Apis[key].request.empty() as RequestOf<K>;
-    return this.client.request(node, key, { ...empty, ...fields });
-  }
-
-  /** Asks again while the answer is an error that goes away; any other but the expected ones is thrown. */
-  private async retried<Answer>(
-    question: () => Promise<Answer>,
-    errorOf: (answer: Answer) => number,
-    expected: ReadonlyArray<number> = [],
-  ): Promise<Answer> {
-    for (let attempt = 0; ; attempt += 1) {
-      const answer = await question();
-      const error = errorOf(answer);
-      if (error === Errors.NONE || expected.includes(error)) return answer;
-      if (!isRetriable(error) || attempt === RETRIES) throw new Error(errorName(error));
-      await this.client.sleep(RETRY_MS);
-    }
   }
 }

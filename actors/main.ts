@@ -25,20 +25,35 @@ const fail = (message: string, code: number): never => {
   process.exit(code);
 };
 
-/** `odradek group …`: a client, not a broker. Loaded only when it is asked for, so that it costs no start. */
+/** A tool's work: a client, not a broker. */
+const toolEnds = async (work: Promise<void>): Promise<void> => {
+  await work.catch((error: unknown) => fail(error instanceof Error ? error.message : String(error), 1));
+  process.exit(0);
+};
+
+const printOut = (text: string): void => void process.stdout.write(text);
+
+/** `odradek group …`. The tools are loaded only when they are asked for, so that they cost no start. */
 const group = async (args: ReadonlyArray<string>): Promise<void> => {
   const { groupHelp, parseGroupArguments } = await import("../src/cli/GroupArguments.ts");
   const parsed = parseGroupArguments(args);
   if ("error" in parsed) return fail(`${parsed.error} (group --help lists the verbs)`, 2);
-  if (parsed.verb === "help") return void process.stdout.write(groupHelp());
+  if (parsed.verb === "help") return printOut(groupHelp());
   const { runGroupTool } = await import("./GroupTool.ts");
-  await runGroupTool(parsed, makeBunPlatform(), (text) => process.stdout.write(text)).catch((error: unknown) =>
-    fail(error instanceof Error ? error.message : String(error), 1),
-  );
-  process.exit(0);
+  return toolEnds(runGroupTool(parsed, makeBunPlatform(), printOut));
 };
 
-/** `odradek dump-log …`: reads files, starts nothing. Loaded only when it is asked for, so that it costs no start. */
+/** `odradek txn …`. */
+const transactions = async (args: ReadonlyArray<string>): Promise<void> => {
+  const { parseTransactionArguments, transactionHelp } = await import("../src/cli/TransactionArguments.ts");
+  const parsed = parseTransactionArguments(args);
+  if ("error" in parsed) return fail(`${parsed.error} (txn --help lists the verbs)`, 2);
+  if (parsed.verb === "help") return printOut(transactionHelp());
+  const { runTransactionTool } = await import("./TransactionTool.ts");
+  return toolEnds(runTransactionTool(parsed, makeBunPlatform(), printOut));
+};
+
+/** `odradek dump-log …`: reads files, starts nothing. */
 const dump = async (args: ReadonlyArray<string>): Promise<void> => {
   const { dumpLogHelp, parseDumpLogArguments } = await import("../src/cli/DumpLogArguments.ts");
   const parsed = parseDumpLogArguments(args);
@@ -59,6 +74,7 @@ const dump = async (args: ReadonlyArray<string>): Promise<void> => {
 const main = async (args: ReadonlyArray<string>): Promise<void> => {
   if (args[0] === "dump-log") return dump(args.slice(1));
   if (args[0] === "group") return group(args.slice(1));
+  if (args[0] === "txn") return transactions(args.slice(1));
   const parsed = parseServerArguments(args);
   if (parsed.kind === "help") return void process.stdout.write(serverHelp());
   if (parsed.kind === "version") return void process.stdout.write(`odradek ${VERSION} (Kafka ${KAFKA_VERSION})\n`);

@@ -1,4 +1,6 @@
-/** What `odradek group` prints: tables with a header and aligned columns. */
+/** What `odradek group` prints of groups and of the places they have committed. */
+import type { OutputFormat } from "./Options.ts";
+import { type Column, columns, jsonLines, objects, type Row, SECONDS, table } from "./Table.ts";
 
 export interface PartitionLag {
   readonly topic: string;
@@ -11,30 +13,28 @@ export interface PartitionLag {
   readonly owner: { readonly memberId: string; readonly host: string; readonly clientId: string } | undefined;
 }
 
-/** Columns are as wide as their longest cell; the last is not padded. */
-export const table = (header: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<string>>): string => {
-  const widths = header.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]!.length)));
-  const line = (cells: ReadonlyArray<string>): string =>
-    cells.map((cell, column) => (column === cells.length - 1 ? cell : cell.padEnd(widths[column]!))).join("  ");
-  return `${[header, ...rows].map(line).join("\n")}\n`;
-};
+export const LISTED_GROUP = columns("GROUP", "TYPE", "STATE", "PROTOCOL");
 
-const NONE = "-";
+export const resetColumns = (executed: boolean): ReadonlyArray<Column> =>
+  columns("TOPIC", "PARTITION", "WAS", executed ? "IS" : "WOULD BE");
 
-const row = ({ topic, partition, committed, end, lagMs, owner }: PartitionLag): string[] => [
+const LAG = columns("TOPIC", "PARTITION", "COMMITTED", "END", "LAG", SECONDS, "MEMBER", "HOST", "CLIENT");
+
+const row = ({ topic, partition, committed, end, lagMs, owner }: PartitionLag): Row => [
   topic,
-  String(partition),
-  committed < 0 ? NONE : String(committed),
-  String(end),
-  committed < 0 ? NONE : String(Math.max(0, end - committed)),
-  lagMs === undefined ? NONE : (lagMs / 1000).toFixed(1),
-  owner?.memberId ?? NONE,
-  owner?.host ?? NONE,
-  owner?.clientId ?? NONE,
+  partition,
+  committed < 0 ? null : committed,
+  end,
+  committed < 0 ? null : Math.max(0, end - committed),
+  lagMs === undefined ? null : lagMs / 1000,
+  owner?.memberId ?? null,
+  owner?.host ?? null,
+  owner?.clientId ?? null,
 ];
 
-/** One group: a line of its own, and a line per partition it has committed or owns. */
+/** One group: a line of its own, and a line per partition it has committed or owns; in JSON one object. */
 export const describeReport = (
+  format: OutputFormat,
   group: { readonly groupId: string; readonly type: string; readonly state: string; readonly members: number },
   partitions: ReadonlyArray<PartitionLag>,
 ): string => {
@@ -42,8 +42,8 @@ export const describeReport = (
     a.topic < b.topic ? -1 : a.topic > b.topic ? 1 : a.partition - b.partition,
   );
   const { groupId, type, state, members } = group;
+  const rows = sorted.map(row);
+  if (format === "json") return jsonLines([{ group: groupId, type, state, members, partitions: objects(LAG, rows) }]);
   const head = `${groupId}: ${state}, ${type} protocol, ${members} ${members === 1 ? "member" : "members"}\n`;
-  if (sorted.length === 0) return head;
-  const titles = ["TOPIC", "PARTITION", "COMMITTED", "END", "LAG", "SECONDS", "MEMBER", "HOST", "CLIENT"];
-  return head + table(titles, sorted.map(row));
+  return rows.length === 0 ? head : head + table(LAG, rows);
 };

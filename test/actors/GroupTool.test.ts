@@ -62,6 +62,18 @@ describe("odradek group", () => {
       const shifted = await tool("reset g --shift-by 100 --execute");
       expect(shifted.trim().split("\n").slice(1)).toEqual(["t      0          4    10", "t      1          0    0"]);
       expect(await tool("list --state empty")).toContain("g      classic  Empty  -");
+      expect(JSON.parse(await tool("list --json"))).toEqual({
+        group: "g",
+        type: "classic",
+        state: "Empty",
+        protocol: null,
+      });
+      expect(JSON.parse((await tool("reset g --to-latest --json")).split("\n")[0]!)).toEqual({
+        topic: "t",
+        partition: 0,
+        was: 10,
+        wouldBe: 10,
+      });
       expect(await tool("delete g nope")).toBe("g is deleted\nerror: nope: GROUP_ID_NOT_FOUND");
       expect(await tool("list")).toBe("GROUP  TYPE  STATE  PROTOCOL\n");
     });

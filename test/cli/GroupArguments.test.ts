@@ -1,14 +1,15 @@
 import { describe, expect, test } from "bun:test";
 import { groupHelp, parseGroupArguments } from "../../src/cli/GroupArguments.ts";
 
-const bootstrap = { host: "127.0.0.1", port: 9092 };
+const shared = { bootstrap: { host: "127.0.0.1", port: 9092 }, format: "text" } as const;
 
 describe("odradek group", () => {
   test("list, with filters that may come again, and a broker", () => {
-    expect(parseGroupArguments(["list"])).toEqual({ verb: "list", bootstrap, states: [], types: [] });
+    expect(parseGroupArguments(["list"])).toEqual({ verb: "list", ...shared, states: [], types: [] });
     const args = ["list", "--state", "Empty", "--state=Stable", "--type", "classic", "--bootstrap", "k.example:19092"];
     expect(parseGroupArguments(args)).toEqual({
       verb: "list",
+      ...shared,
       bootstrap: { host: "k.example", port: 19_092 },
       states: ["Empty", "Stable"],
       types: ["classic"],
@@ -16,14 +17,19 @@ describe("odradek group", () => {
   });
 
   test("describe and delete name groups", () => {
-    expect(parseGroupArguments(["describe", "a", "b"])).toEqual({ verb: "describe", bootstrap, groups: ["a", "b"] });
-    expect(parseGroupArguments(["delete", "a"])).toEqual({ verb: "delete", bootstrap, groups: ["a"] });
+    expect(parseGroupArguments(["describe", "a", "b"])).toEqual({ verb: "describe", ...shared, groups: ["a", "b"] });
+    expect(parseGroupArguments(["delete", "a", "--json"])).toEqual({
+      verb: "delete",
+      ...shared,
+      format: "json",
+      groups: ["a"],
+    });
   });
 
   test("reset has one target, any number of topics, and changes nothing unless told to", () => {
     expect(parseGroupArguments(["reset", "g", "--to-earliest"])).toEqual({
       verb: "reset",
-      bootstrap,
+      ...shared,
       group: "g",
       scopes: [],
       target: { to: "earliest" },
@@ -33,7 +39,7 @@ describe("odradek group", () => {
       parseGroupArguments(["reset", "g", "--shift-by", "-5", "--topic=t:0,2", "--topic", "u", "--execute"]),
     ).toEqual({
       verb: "reset",
-      bootstrap,
+      ...shared,
       group: "g",
       scopes: [
         { topic: "t", partitions: [0, 2] },
