@@ -58,6 +58,7 @@ const suiteFiles = [
   "Groups",
   "GroupClients",
   "ConsumerGroups",
+  "Transactions",
   "LogTools",
   "Package",
 ];

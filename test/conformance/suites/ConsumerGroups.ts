@@ -11,7 +11,7 @@ import { javaArguments, kafkaLibs } from "../support/Cache.ts";
 import { javaScript, javaTool, kcatRun, numberedLines } from "../support/Clients.ts";
 import type { Fields } from "../support/Definitions.ts";
 import { heartbeat as classicHeartbeat, join as classicJoin, coordinated, sync } from "../support/GroupRequests.ts";
-import { sleep } from "../support/Process.ts";
+import { sleep, waitFor } from "../support/Process.ts";
 import { connected, createTopic } from "../support/Requests.ts";
 import { assert, type Context, equal, type Suite } from "../support/Suite.ts";
 import { at, type Expected, like, listAt, matches, numberAt, textAt } from "../support/Tree.ts";
@@ -103,14 +103,6 @@ const given = (answer: Fields): number[] | undefined => {
   return listAt(answer, "assignment.topicPartitions")
     .flatMap((each) => listAt(each, "partitions") as number[])
     .sort((a, b) => a - b);
-};
-
-const waitFor = async (what: string, ms: number, holds: () => boolean | Promise<boolean>): Promise<void> => {
-  const end = performance.now() + ms;
-  while (!(await holds())) {
-    if (performance.now() > end) throw new Error(`${what}: not after ${ms} ms`);
-    await sleep(50);
-  }
 };
 
 const groupTool = async (address: string, args: readonly string[]): Promise<string> =>

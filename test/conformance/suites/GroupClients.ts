@@ -9,7 +9,7 @@ import { join as path } from "node:path";
 import { kcat } from "../support/Cache.ts";
 import { javaScript, javaTool, kcatRun, numberedLines } from "../support/Clients.ts";
 import { commit, coordinated, fetchOffsets } from "../support/GroupRequests.ts";
-import { sleep } from "../support/Process.ts";
+import { sleep, waitFor } from "../support/Process.ts";
 import { createTopic } from "../support/Requests.ts";
 import { assert, type Context, equal, type Suite } from "../support/Suite.ts";
 import { listAt, numberAt } from "../support/Tree.ts";
@@ -79,14 +79,6 @@ const flow = async (address: string, topic: string, total: number, context: Cont
   child.stdin.end();
   const [code] = await gone;
   equal(code, 0, "the producer's exit code");
-};
-
-const waitFor = async (what: string, ms: number, holds: () => boolean | Promise<boolean>): Promise<void> => {
-  const end = performance.now() + ms;
-  while (!(await holds())) {
-    if (performance.now() > end) throw new Error(`${what}: not after ${ms} ms`);
-    await sleep(50);
-  }
 };
 
 export const suite: Suite = {

@@ -59,3 +59,12 @@ export const run = (command: string, args: readonly string[], options: RunOption
   });
 
 export const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Looks again and again until `holds`; fails with `what` when it does not in `ms` milliseconds. */
+export const waitFor = async (what: string, ms: number, holds: () => boolean | Promise<boolean>): Promise<void> => {
+  const end = performance.now() + ms;
+  while (!(await holds())) {
+    if (performance.now() > end) throw new Error(`${what}: not after ${ms} ms`);
+    await sleep(50);
+  }
+};
