@@ -6,12 +6,11 @@
 import {
   type OptionNames,
   type Options,
+  readCommand,
   SHARED_HELP,
   scopeOf,
-  splitOptions,
   type ToolOptions,
   type TopicScope,
-  toolOptionsOf,
 } from "./Options.ts";
 
 /** Where a reset goes. Times are milliseconds since 1970. */
@@ -63,13 +62,9 @@ const targetOf = (options: Options): ResetTarget | string => {
 
 /** Understands what follows `odradek group`. */
 export const parseGroupArguments = (args: ReadonlyArray<string>): ParsedGroupArguments => {
-  const parts = splitOptions(args, OPTIONS);
-  if (typeof parts === "string") return { error: parts };
-  const { words, options } = parts;
-  const [verb, ...names] = words;
-  if (verb === undefined || options.has("--help")) return { verb: "help" };
-  const shared = toolOptionsOf(options);
-  if (typeof shared === "string") return { error: shared };
+  const command = readCommand(args, OPTIONS);
+  if (!("names" in command)) return command;
+  const { verb, names, options, shared } = command;
   switch (verb) {
     case "list":
       if (names.length > 0) return { error: `unexpected argument ${names[0]}` };

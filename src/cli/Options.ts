@@ -24,7 +24,7 @@ const DEFAULT_BOOTSTRAP = { host: "127.0.0.1", port: 9092 };
 const SHARED: OptionNames = { valued: ["--bootstrap"], plain: ["--json", "--help"] };
 
 /** Splits options from words; a text is what is wrong. */
-export const splitOptions = (
+const splitOptions = (
   args: ReadonlyArray<string>,
   names: OptionNames,
 ): { readonly words: ReadonlyArray<string>; readonly options: Options } | string => {
@@ -49,11 +49,27 @@ export const splitOptions = (
   return { words, options };
 };
 
-/** The options every tool has; a text is what is wrong. */
-export const toolOptionsOf = (options: Options): ToolOptions | string => {
+/** `VERB NAME… --options`, as every tool is called. */
+export interface ToolCommand {
+  readonly verb: string;
+  readonly names: ReadonlyArray<string>;
+  readonly options: Options;
+  readonly shared: ToolOptions;
+}
+
+/** The command, or that help is wanted, or what is wrong. */
+export const readCommand = (
+  args: ReadonlyArray<string>,
+  optionNames: OptionNames,
+): ToolCommand | { readonly verb: "help" } | { readonly error: string } => {
+  const parts = splitOptions(args, optionNames);
+  if (typeof parts === "string") return { error: parts };
+  const { words, options } = parts;
+  const [verb, ...names] = words;
+  if (verb === undefined || options.has("--help")) return { verb: "help" };
   const bootstrap = bootstrapOf(options.get("--bootstrap")?.at(-1));
-  if (bootstrap === undefined) return "--bootstrap: expected HOST:PORT";
-  return { bootstrap, format: options.has("--json") ? "json" : "text" };
+  if (bootstrap === undefined) return { error: "--bootstrap: expected HOST:PORT" };
+  return { verb, names, options, shared: { bootstrap, format: options.has("--json") ? "json" : "text" } };
 };
 
 const bootstrapOf = (text: string | undefined): ToolOptions["bootstrap"] | undefined => {

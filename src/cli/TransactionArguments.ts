@@ -5,12 +5,11 @@
 import {
   type OptionNames,
   type Options,
+  readCommand,
   SHARED_HELP,
   scopeOf,
-  splitOptions,
   type ToolOptions,
   type TopicScope,
-  toolOptionsOf,
 } from "./Options.ts";
 
 /** Which transactional ids are listed; an empty list is no condition. */
@@ -75,13 +74,9 @@ const scopesOf = (words: ReadonlyArray<string>): TopicScope[] | string => {
 
 /** Understands what follows `odradek txn`. */
 export const parseTransactionArguments = (args: ReadonlyArray<string>): ParsedTransactionArguments => {
-  const parts = splitOptions(args, OPTIONS);
-  if (typeof parts === "string") return { error: parts };
-  const { words, options } = parts;
-  const [verb, ...names] = words;
-  if (verb === undefined || options.has("--help")) return { verb: "help" };
-  const shared = toolOptionsOf(options);
-  if (typeof shared === "string") return { error: shared };
+  const command = readCommand(args, OPTIONS);
+  if (!("names" in command)) return command;
+  const { verb, names, options, shared } = command;
   switch (verb) {
     case "list":
       return names.length > 0 ? { error: `unexpected argument ${names[0]}` } : listOf(options, shared);
