@@ -18,6 +18,7 @@ import { EffectiveConfig } from "../src/metadata/EffectiveConfig.ts";
 import type { Clock } from "../src/platform/Clock.ts";
 import type { Disk } from "../src/platform/Disk.ts";
 import { type Endpoint, type Network, NetworkError } from "../src/platform/Network.ts";
+import { limitOpenFiles } from "../src/platform/OpenFiles.ts";
 import type { Random } from "../src/platform/Random.ts";
 import type { TaskList } from "../src/platform/TaskList.ts";
 import { makeTaskListScheduler } from "../src/platform/TaskListScheduler.ts";
@@ -102,8 +103,10 @@ const DRAIN_STEP_MS = 5;
 /** Fails (a defect with one clear line) when the data directory or a listener cannot be had. */
 export const startBroker = (platform: Platform, options: BrokerOptions): Effect.Effect<Broker> =>
   Effect.gen(function* () {
-    const { disk, network, clock, random, tasks, codecs } = platform;
+    const { network, clock, random, tasks, codecs } = platform;
     const { config } = options;
+    let maxOpenFiles = (): number => config.number("log.max.open.files");
+    const disk = limitOpenFiles(platform.disk, () => maxOpenFiles());
     const scheduler = makeTaskListScheduler(tasks);
     const run = <A, E>(effect: Effect.Effect<A, E>): Fiber.Fiber<A, E> =>
       Effect.runFork(Effect.provideService(effect, Scheduler.Scheduler, scheduler));
@@ -163,6 +166,7 @@ export const startBroker = (platform: Platform, options: BrokerOptions): Effect.
       image: () => controller.image(),
       nextProducerId: (give) => void run(Effect.map(controller.nextProducerId(), ({ producerId }) => give(producerId))),
     });
+    maxOpenFiles = () => current().number("log.max.open.files");
     replicas.host(metadata.image);
     directory.sweep((folder, topicId) => folder === METADATA_FOLDER || replicas.hosts(folder, topicId));
     if (!directory.wasClean) yield* Effect.promise(() => replicas.openAll());

@@ -46,14 +46,17 @@ export const startFlusher = (context: ActorContext, disk: Disk, directory: strin
 /** Makes a ticket's files, and the directory entries they need, durable side by side. Throws or rejects `DiskError`. */
 export const flushTicket = (disk: Disk, ticket: FlushTicket): MaybePending<void> => {
   const waits: Promise<void>[] = [];
-  for (const file of ticket.files) {
-    const flush = file.flush();
-    if (isPending(flush)) waits.push(flush);
-  }
-  for (const directory of ticket.directories) {
-    const flush = disk.flushDirectory(directory);
-    if (isPending(flush)) waits.push(flush);
-  }
+  const start = (flush: () => MaybePending<void>): void => {
+    try {
+      const flushing = flush();
+      if (isPending(flushing)) waits.push(flushing);
+    } catch (error) {
+      // The others are under way, and may fail too: one answer for all of them.
+      waits.push(Promise.reject(error));
+    }
+  };
+  for (const file of ticket.files) start(() => file.flush());
+  for (const directory of ticket.directories) start(() => disk.flushDirectory(directory));
   if (waits.length === 0) return undefined;
   return waits.length === 1 ? waits[0] : Promise.all(waits).then(() => undefined);
 };

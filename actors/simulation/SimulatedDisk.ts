@@ -670,11 +670,6 @@ class AttachedDisk implements Disk {
     if (!(fault !== undefined && "lie" in fault)) this.disk.flushEntries([...parent.pending]);
   }
 
-  mapReadOnly(path: string): Uint8Array {
-    this.check();
-    return this.disk.file(path, "map").content.bytes().slice();
-  }
-
   freeBytes(): number {
     this.check();
     return this.disk.freeBytes();
@@ -785,6 +780,7 @@ class AttachedFile implements DiskFile {
     this.disk.write(this.node, position, joined.subarray(0, early), this.user.wall());
     return new Promise((resolve, reject) => {
       this.user.after(wait, () => {
+        if (!this.open) return reject(this.closedMeanwhile("write"));
         if (!Buffer.concat(chunks).equals(joined)) {
           reject(new Error(`${this.path}: a chunk was changed while it belonged to the disk`));
           return;
@@ -811,7 +807,11 @@ class AttachedFile implements DiskFile {
       return copy();
     }
     return new Promise((resolve, reject) => {
-      this.user.after(wait, () => (error === undefined ? resolve(copy()) : reject(error)));
+      this.user.after(wait, () => {
+        if (!this.open) reject(this.closedMeanwhile("read"));
+        else if (error === undefined) resolve(copy());
+        else reject(error);
+      });
     });
   }
 
@@ -847,6 +847,11 @@ class AttachedFile implements DiskFile {
 
   close(): void {
     this.open = false;
+  }
+
+  /** Its descriptor may be another file's by then. */
+  private closedMeanwhile(operation: string): Error {
+    return new Error(`${this.path} was closed in the middle of a ${operation}`);
   }
 
   private remember(flush: Promise<void>): void {

@@ -187,9 +187,6 @@ class FilesOfLife implements Disk {
   replaceFile(path: string, content: Uint8Array): void {
     this.disk.replaceFile(this.at(path), content);
   }
-  mapReadOnly(path: string): Uint8Array {
-    return this.disk.mapReadOnly(this.at(path));
-  }
   freeBytes(directory: string): number {
     return this.disk.freeBytes(this.at(directory));
   }

@@ -6,7 +6,7 @@
 import { decodeGroupRecord } from "../group/GroupRecords.ts";
 import { scanBatches } from "../log/BatchScan.ts";
 import { decodeSnapshot } from "../log/LogSnapshot.ts";
-import { TransactionIndex } from "../log/TransactionIndex.ts";
+import { abortedInOrder, readAborted, TRANSACTION_ENTRY_SIZE } from "../log/TransactionIndex.ts";
 import { decodeMetadataRecord } from "../metadata/MetadataRecords.ts";
 import type { Disk, DiskFile } from "../platform/Disk.ts";
 import { ByteReader } from "../prelude/ByteReader.ts";
@@ -336,14 +336,16 @@ class Dumper {
   }
 
   private dumpTransactionIndex(path: string): void {
-    const index = new TransactionIndex(this.environment.disk.readFile(path));
-    if (!index.isSane(baseOffsetOfFile(path)))
-      this.problem(path, "its entries are cut, out of order or of another version");
-    for (let slot = 0; slot < index.entries.count; slot += 1) {
-      const { producerId, firstOffset, lastOffset, lastStableOffset } = index.get(slot);
+    const bytes = this.environment.disk.readFile(path)!;
+    const inOrder = abortedInOrder(baseOffsetOfFile(path));
+    let sane = bytes.length % TRANSACTION_ENTRY_SIZE === 0;
+    for (let at = 0; at + TRANSACTION_ENTRY_SIZE <= bytes.length; at += TRANSACTION_ENTRY_SIZE) {
+      sane = inOrder(bytes, at) && sane;
+      const { producerId, firstOffset, lastOffset, lastStableOffset } = readAborted(bytes, at);
       const fields = { version: 0, producerId, firstOffset, lastOffset, lastStableOffset };
       this.say(fields, spaced(fields));
     }
+    if (!sane) this.problem(path, "its entries are cut, out of order or of another version");
   }
 
   private dumpSnapshot(path: string): void {

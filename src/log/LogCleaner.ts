@@ -211,6 +211,7 @@ export const cleanGroup = async (
     for (const info of infos) {
       cleaned.appended(info.recordCount === 0 ? { ...info, maxTimestamp: -1 } : info, indexIntervalBytes);
     }
+    cleaned.writeIndexes(false);
     chunks = [];
     infos = [];
     pending = 0;
@@ -249,11 +250,12 @@ export const cleanGroup = async (
       return undefined;
     }
     cleaned.seal();
-    for (const file of [cleaned.file, ...cleaned.openIndexFiles()]) {
+    await cleaned.indexesSaved();
+    for (const file of [cleaned.file, ...cleaned.filesToFlush()]) {
       const flushing = file.flush();
       if (isPending(flushing)) await flushing;
     }
-    cleaned.closeIndexFiles();
+    cleaned.closeFlushed();
     const flushing = disk.flushDirectory(log.directory);
     if (isPending(flushing)) await flushing;
     return cleaned;

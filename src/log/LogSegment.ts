@@ -1,13 +1,13 @@
 /**
  * One segment of a log: a `.log` file and its three indexes, named by the segment's base offset in 20 digits (Kafka's
- * `LogSegment`). The last segment of a log is active: its indexes live in memory and their files are appended in steps.
- * A sealed one is opened, and its indexes are mapped, when somebody first looks; an index that cannot be believed is
- * built again from the batches, so that any of the side files may be lost.
+ * `LogSegment`). The last segment of a log is active: its index files are appended in steps. A sealed one is opened when
+ * somebody first looks; an index that cannot be believed is built again from the batches, so that any of the side files
+ * may be lost.
  *
- * What must stay true: `size` counts only bytes that are written whole; a file that may be mapped is replaced, never
- * truncated; files stay until the last reader has released the segment.
+ * What must stay true: `size` counts only bytes that are written whole; an index file that is wrong is replaced, never
+ * repaired in place; files stay until the last reader has released the segment.
  */
-import type { Disk, DiskFile } from "../platform/Disk.ts";
+import { type Disk, DiskError, type DiskFile } from "../platform/Disk.ts";
 import { allocateUninitialised } from "../platform/Memory.ts";
 import { invariant } from "../prelude/Invariant.ts";
 import { isPending, type MaybePending, type Offset, type Position, type Timestamp } from "../prelude/Types.ts";
@@ -23,14 +23,12 @@ import {
 } from "../record/RecordBatch.ts";
 import { scanBatches } from "./BatchScan.ts";
 import { CorruptLog } from "./CorruptLog.ts";
-import type { IndexEntries } from "./IndexEntries.ts";
+import type { IndexFile } from "./IndexEntries.ts";
 import type { SegmentEnd } from "./LogSnapshot.ts";
-import { OffsetIndex } from "./OffsetIndex.ts";
-import { TimeIndex } from "./TimeIndex.ts";
+import { SegmentIndexes } from "./SegmentIndexes.ts";
+import type { TimestampOffset } from "./TimeIndex.ts";
 import { type AbortedTransaction, TransactionIndex } from "./TransactionIndex.ts";
 
-/** Unwritten index bytes that are worth a write of their own. */
-const INDEX_STEP = 4096;
 /** Read at a time while the batch that contains an offset is looked for. */
 const LOOK_UP = 4096 + HEADER_SIZE;
 
@@ -38,11 +36,16 @@ const LOOK_UP = 4096 + HEADER_SIZE;
 const SUFFIXES = [".log", ".index", ".timeindex", ".txnindex", ".snapshot"] as const;
 type SegmentSuffix = (typeof SUFFIXES)[number];
 const SEGMENT_SUFFIXES = SUFFIXES.filter((suffix) => suffix !== ".snapshot");
+const INDEX_SUFFIXES = [".index", ".timeindex", ".txnindex"] as const;
+type IndexSuffix = (typeof INDEX_SUFFIXES)[number];
 /** Kafka's suffix of files that are out of the log and will be removed. */
 const DELETED_SUFFIX = ".deleted";
 /** Of a cleaned segment that is being written, and of one that is whole and takes the place of those it was made from. */
 export const CLEANED_SUFFIX = ".cleaned";
 export const SWAP_SUFFIX = ".swap";
+
+/** An index file's answer that could not be had. */
+const LOST = Symbol("lost");
 
 export const segmentName = (baseOffset: Offset): string => String(baseOffset).padStart(20, "0");
 
@@ -53,28 +56,25 @@ export interface BatchPlace {
   readonly size: number;
 }
 
-interface Indexes {
-  readonly offset: OffsetIndex;
-  readonly time: TimeIndex;
-}
-
 export class LogSegment {
   private readonly stem: string;
   private handle: DiskFile | undefined;
-  private indexes: Indexes | undefined;
+  /** Index files that look-ups read, and those that wait for their flush. */
+  private readonly readers = new Map<IndexSuffix, DiskFile>();
+  private readonly unflushed = new Map<IndexSuffix, DiskFile>();
+  private indexes: SegmentIndexes | undefined;
+  /** `indexes` are known to say what the batches do. */
+  private believed = false;
   private transactions: TransactionIndex | undefined;
-  private readonly indexFiles = new Map<string, DiskFile>();
-  private bytesSinceIndexEntry = 0;
+  private transactionsBelieved = false;
   private knownSize: number | undefined;
   private references = 0;
   private retired = false;
   active = false;
-  /** Max timestamp of the first batch; -1 while there is none. */
-  firstTimestamp: Timestamp = -1;
-  private maxTimestamp: Timestamp = -1;
-  private maxTimestampOffset: Offset;
-  /** How a snapshot says the segment ends, as long as that still holds for its index files. */
+  indexIntervalBytes = 4096;
+  /** How a snapshot says the segment ends, as long as that still holds. */
   private described: SegmentEnd | undefined;
+  private headerTimestamp: Timestamp = -1;
   /** Behind the names of its files while they are not, or no longer, a segment's of the log. */
   private suffix: "" | typeof DELETED_SUFFIX | typeof CLEANED_SUFFIX | typeof SWAP_SUFFIX = "";
 
@@ -85,7 +85,6 @@ export class LogSegment {
     readonly baseOffset: Offset,
     private describe: (() => SegmentEnd | undefined) | undefined = undefined,
   ) {
-    this.maxTimestampOffset = baseOffset;
     this.stem = `${directory}/${segmentName(baseOffset)}`;
   }
 
@@ -108,18 +107,14 @@ export class LogSegment {
   begin(): void {
     this.active = true;
     this.knownSize = 0;
-    this.indexes = { offset: new OffsetIndex(this.baseOffset), time: new TimeIndex(this.baseOffset) };
-    this.transactions = new TransactionIndex();
+    this.installIndexes(this.emptyIndexes());
+    this.installTransactions(new TransactionIndex(this.indexFile(".txnindex")));
   }
 
   /** How it ends is known from a snapshot: nothing has to be opened. */
   adopt(end: SegmentEnd, active: boolean): void {
     this.active = active;
     this.knownSize = end.size;
-    this.firstTimestamp = end.firstTimestamp;
-    this.maxTimestamp = end.maxTimestamp;
-    this.maxTimestampOffset = end.maxTimestampOffset;
-    this.bytesSinceIndexEntry = end.bytesSinceIndexEntry;
     this.described = end;
     this.describe = undefined;
   }
@@ -133,17 +128,19 @@ export class LogSegment {
   }
 
   end(): SegmentEnd {
+    const { indexes, transactions, described } = this;
+    const largest = indexes?.largestTimestamp;
     return {
       baseOffset: this.baseOffset,
       size: this.size,
-      firstTimestamp: this.firstTimestamp,
-      maxTimestamp: this.maxTimestamp,
-      maxTimestampOffset: this.maxTimestampOffset,
-      bytesSinceIndexEntry: this.bytesSinceIndexEntry,
-      abortedTransactions: this.transactions?.entries.count ?? this.described?.abortedTransactions ?? 0,
-      offsetIndexCrc: this.indexes?.offset.entries.crc ?? this.described?.offsetIndexCrc ?? 0,
-      timeIndexCrc: this.indexes?.time.entries.crc ?? this.described?.timeIndexCrc ?? 0,
-      transactionIndexCrc: this.transactions?.entries.crc ?? this.described?.transactionIndexCrc ?? 0,
+      firstTimestamp: indexes?.firstTimestamp ?? described?.firstTimestamp ?? -1,
+      maxTimestamp: largest?.timestamp ?? described?.maxTimestamp ?? -1,
+      maxTimestampOffset: largest?.offset ?? described?.maxTimestampOffset ?? this.baseOffset,
+      bytesSinceIndexEntry: indexes?.bytesSinceIndexEntry ?? described?.bytesSinceIndexEntry ?? 0,
+      abortedTransactions: transactions?.entries.count ?? described?.abortedTransactions ?? 0,
+      offsetIndexCrc: indexes?.offset.entries.crc() ?? described?.offsetIndexCrc ?? 0,
+      timeIndexCrc: indexes?.time.entries.crc() ?? described?.timeIndexCrc ?? 0,
+      transactionIndexCrc: transactions?.entries.crc() ?? described?.transactionIndexCrc ?? 0,
     };
   }
 
@@ -156,230 +153,309 @@ export class LogSegment {
     return (this.handle ??= this.disk.open(this.path(".log"), this.active ? "write" : "read"));
   }
 
+  /** Max timestamp of the first batch of the active segment, for the roll by time; -1 while there is none. */
+  get firstTimestamp(): Timestamp {
+    return this.indexes?.firstTimestamp ?? this.described?.firstTimestamp ?? -1;
+  }
+
   /** Index entries so far, for Kafka's limit `segment.index.bytes`. */
   get indexBytes(): { readonly offset: number; readonly time: number } {
-    const indexes = this.indexes ?? this.loadIndexes();
-    return { offset: indexes?.offset.entries.sizeInBytes ?? 0, time: indexes?.time.entries.sizeInBytes ?? 0 };
+    const { indexes } = this;
+    const onDisk = (suffix: IndexSuffix): number => this.disk.fileSize(this.path(suffix)) ?? 0;
+    return {
+      offset: indexes?.offset.entries.sizeInBytes ?? onDisk(".index"),
+      time: indexes?.time.entries.sizeInBytes ?? onDisk(".timeindex"),
+    };
   }
 
   /** Largest timestamp and the last offset of its batch; timestamp -1 when there is none. */
-  async largestTimestamp(): Promise<{ readonly timestamp: Timestamp; readonly offset: Offset }> {
-    if (this.maxTimestamp < 0 && this.size > 0 && (this.described ?? this.askDescription()) === undefined) {
-      const { time } = await this.loaded();
-      this.maxTimestamp = time.last.timestamp;
-      this.maxTimestampOffset = time.last.offset;
+  async largestTimestamp(): Promise<TimestampOffset> {
+    if (this.size === 0) return { timestamp: -1, offset: this.baseOffset };
+    const end = this.described ?? this.askDescription();
+    // An active segment's are right whatever its files hold; a sealed one's without a description only once checked.
+    if (this.indexes !== undefined && (this.active || end !== undefined || this.believed)) {
+      return this.indexes.largestTimestamp;
     }
-    return { timestamp: this.maxTimestamp, offset: this.maxTimestampOffset };
+    if (end !== undefined) return { timestamp: end.maxTimestamp, offset: end.maxTimestampOffset };
+    return (await this.loaded()).largestTimestamp;
   }
 
   /** Takes account of a batch that has been written whole at the segment's end. */
   appended(batch: BatchInfo, indexIntervalBytes: number): void {
-    this.indexBatch(this.writableIndexes(), batch.lastOffset, batch.maxTimestamp, this.size, indexIntervalBytes);
-    this.knownSize = this.size + batch.sizeInBytes;
-    this.bytesSinceIndexEntry += batch.sizeInBytes;
+    const { lastOffset, maxTimestamp, sizeInBytes } = batch;
+    this.writableIndexes().add(lastOffset, maxTimestamp, this.size, sizeInBytes, indexIntervalBytes);
+    this.knownSize = this.size + sizeInBytes;
   }
 
-  private indexBatch(indexes: Indexes, lastOffset: Offset, timestamp: Timestamp, position: Position, step: number) {
-    if (position === 0) this.firstTimestamp = timestamp;
-    if (timestamp > this.maxTimestamp) {
-      this.maxTimestamp = timestamp;
-      this.maxTimestampOffset = lastOffset;
-    }
-    if (this.bytesSinceIndexEntry <= step) return;
-    indexes.offset.append(lastOffset, position);
-    indexes.time.append(this.maxTimestamp, this.maxTimestampOffset);
-    this.bytesSinceIndexEntry = 0;
-  }
-
-  private writableIndexes(): Indexes {
+  private writableIndexes(): SegmentIndexes {
     invariant(this.active, "only an active segment is appended to");
-    const indexes = this.indexes ?? this.loadIndexes();
-    if (indexes !== undefined) return indexes;
-    // Sparse is allowed: entries from here on; what is before costs a longer scan until the index is built again.
-    this.replaceSideFile(this.path(".index"));
-    this.replaceSideFile(this.path(".timeindex"));
-    return (this.indexes = { offset: new OffsetIndex(this.baseOffset), time: new TimeIndex(this.baseOffset) });
+    if (this.indexes !== undefined) return this.indexes;
+    // What cannot be believed is told by the first look-up, and built again.
+    return (this.indexes = this.inheritIndexes() ?? this.trackingIndexes());
   }
 
   appendAborted(transaction: AbortedTransaction): void {
-    (this.transactions ?? this.loadTransactions() ?? (this.transactions = new TransactionIndex())).append(transaction);
+    const transactions = (this.transactions ??= this.inheritTransactions());
+    invariant(transactions !== undefined, "how an active segment begins is known");
+    transactions.append(transaction);
   }
 
   /** Appends what the index files do not have yet: when it is worth a write, or all of it with `all`. */
   writeIndexes(all: boolean): void {
-    const { indexes, transactions } = this;
-    if (indexes !== undefined) {
-      this.writeEntries(indexes.offset.entries, ".index", all);
-      this.writeEntries(indexes.time.entries, ".timeindex", all);
-    }
-    if (transactions !== undefined) this.writeEntries(transactions.entries, ".txnindex", true);
-  }
-
-  private writeEntries(entries: IndexEntries, suffix: ".index" | ".timeindex" | ".txnindex", all: boolean): void {
-    if (entries.unwrittenBytes === 0 || (!all && entries.unwrittenBytes < INDEX_STEP)) return;
-    const path = this.path(suffix);
-    let file = this.indexFiles.get(path);
-    if (file === undefined) this.indexFiles.set(path, (file = this.disk.open(path, "write")));
-    let bytes = entries.unwritten();
-    let position = entries.writtenBytes;
-    entries.markWritten();
-    while (bytes.length > 0) {
-      const taken = file.write([bytes], position);
-      // A side file: when it cannot be written now it is found short, and built again, by whoever needs it.
-      if (isPending(taken)) return void taken.catch(() => undefined);
-      if (taken === 0) return;
-      position += taken;
-      bytes = bytes.subarray(taken);
-    }
+    this.indexes?.save(all);
+    if (this.transactions !== undefined && this.transactions.entries.unsavedBytes > 0)
+      void this.transactions.entries.save();
   }
 
   /** The time index gets its closing entry, and the files all they lack: at a seal and at an orderly stop. */
   completeIndexes(): void {
-    this.indexes?.time.append(this.maxTimestamp, this.maxTimestampOffset);
+    this.indexes?.close();
     this.writeIndexes(true);
     // Kafka's tools want both files of a segment that has batches, if only empty ones.
     if (this.size === 0) return;
     for (const suffix of [".index", ".timeindex"] as const) {
-      const path = this.path(suffix);
-      if (!this.disk.exists(path)) this.indexFiles.set(path, this.disk.open(path, "write"));
+      if (!this.disk.exists(this.path(suffix))) this.unflushed.set(suffix, this.openWriter(suffix));
     }
   }
 
-  /** The last batch is in. Answers how the segment ends; the memory of its indexes is given up. */
+  /** The last batch is in. Answers how the segment ends. */
   seal(): SegmentEnd {
     this.completeIndexes();
     const end = this.end();
     this.active = false;
-    this.indexes = undefined;
     this.described = end;
     return end;
   }
 
-  /** Side files that a flush of this segment has to include. */
-  openIndexFiles(): DiskFile[] {
-    return [...this.indexFiles.values()];
-  }
-
-  /** A sealed segment's side files are durable: nobody appends to them again. */
-  closeIndexFiles(): void {
-    for (const file of this.indexFiles.values()) file.close();
-    this.indexFiles.clear();
-  }
-
-  // — look-up
-
-  /** Both indexes, or undefined when the files cannot be believed. */
-  private loadIndexes(): Indexes | undefined {
-    const end = this.described ?? this.askDescription();
-    const offsetPath = this.path(".index");
-    const timePath = this.path(".timeindex");
-    const load = (path: string): Uint8Array | undefined => {
-      if (this.active) return this.disk.readFile(path);
-      return this.disk.exists(path) ? this.disk.mapReadOnly(path) : undefined;
-    };
-    const offsetBytes = load(offsetPath);
-    const timeBytes = load(timePath);
-    if (offsetBytes === undefined || timeBytes === undefined) {
-      // A log so short that it has no index entry has no index file either.
-      if (this.size > 0 && end?.offsetIndexCrc !== 0) return undefined;
-      if (this.size > 0 && end?.timeIndexCrc !== 0) return undefined;
-      return (this.indexes = { offset: new OffsetIndex(this.baseOffset), time: new TimeIndex(this.baseOffset) });
+  /** Opens the side files that a flush of this segment has to include. */
+  filesToFlush(): DiskFile[] {
+    for (const suffix of INDEX_SUFFIXES) {
+      if (this.unflushed.has(suffix) || !this.disk.exists(this.path(suffix))) continue;
+      this.unflushed.set(suffix, this.openWriter(suffix));
     }
-    const offset = new OffsetIndex(this.baseOffset, offsetBytes);
-    const time = new TimeIndex(this.baseOffset, timeBytes);
-    const sane =
-      end === undefined
-        ? offset.isSane(this.size) && time.isSane() && (this.size === 0 || time.entries.count > 0)
-        : offset.entries.crc === end.offsetIndexCrc && time.entries.crc === end.timeIndexCrc;
-    if (!sane) return undefined;
-    return (this.indexes = { offset, time });
+    return [...this.unflushed.values()];
   }
 
-  private loaded(): MaybePending<Indexes> {
-    return this.indexes ?? this.loadIndexes() ?? this.rebuild();
+  /** Those that wait for their flush. */
+  get unflushedFiles(): Iterable<DiskFile> {
+    return this.unflushed.values();
   }
 
-  private rebuilding: Promise<Indexes> | undefined;
+  /** Closes side files whose flush is over. */
+  closeFlushed(isOver: (file: DiskFile) => boolean = () => true): void {
+    for (const [suffix, file] of this.unflushed) {
+      if (!isOver(file)) continue;
+      file.close();
+      this.unflushed.delete(suffix);
+    }
+  }
+
+  /** All that was to be written to the index files is in them, as far as the disk takes it. */
+  async indexesSaved(): Promise<void> {
+    const { indexes, transactions } = this;
+    await indexes?.offset.entries.save();
+    await indexes?.time.entries.save();
+    await transactions?.entries.save();
+  }
+
+  // — index files
+
+  private openWriter(suffix: IndexSuffix): DiskFile {
+    return this.disk.open(this.path(suffix), "write");
+  }
+
+  private indexFile(suffix: IndexSuffix): IndexFile {
+    return {
+      openToSave: () => this.openWriter(suffix),
+      openToRead: () => {
+        let reader = this.readers.get(suffix);
+        if (reader === undefined) this.readers.set(suffix, (reader = this.disk.open(this.path(suffix), "read")));
+        return reader;
+      },
+    };
+  }
+
+  private removeIndexFile(suffix: IndexSuffix): void {
+    for (const files of [this.readers, this.unflushed]) {
+      files.get(suffix)?.close();
+      files.delete(suffix);
+    }
+    this.disk.remove(this.path(suffix));
+  }
+
+  private emptyIndexes(): SegmentIndexes {
+    return SegmentIndexes.empty(this.baseOffset, this.segmentIndexFiles());
+  }
+
+  private segmentIndexFiles() {
+    return { offset: this.indexFile(".index"), time: this.indexFile(".timeindex") };
+  }
+
+  /** Keeps count of what is appended while there is no index to enter it into. */
+  private trackingIndexes(): SegmentIndexes {
+    const tracking = SegmentIndexes.inherit(this.baseOffset, this.segmentIndexFiles(), {
+      offsetBytes: 0,
+      timeBytes: 0,
+      end: this.described,
+    })!;
+    tracking.detach();
+    return tracking;
+  }
+
+  private installIndexes(indexes: SegmentIndexes): void {
+    this.indexes = indexes;
+    this.believed = true;
+  }
+
+  /** Both indexes as the files have them, still to be checked; undefined when they cannot be what was written. */
+  private inheritIndexes(): SegmentIndexes | undefined {
+    const end = this.described ?? this.askDescription();
+    const offsetBytes = this.disk.fileSize(this.path(".index"));
+    const timeBytes = this.disk.fileSize(this.path(".timeindex"));
+    // A log so short that it has no index entry has no index file either.
+    const missing = offsetBytes === undefined || timeBytes === undefined;
+    if (missing && this.size > 0 && (end?.offsetIndexCrc !== 0 || end.timeIndexCrc !== 0)) return undefined;
+    const sizes = { offsetBytes: missing ? 0 : offsetBytes, timeBytes: missing ? 0 : timeBytes };
+    return SegmentIndexes.inherit(this.baseOffset, this.segmentIndexFiles(), { ...sizes, end });
+  }
+
+  private loading: Promise<SegmentIndexes> | undefined;
+
+  /** Indexes that can be believed. */
+  private loaded(): MaybePending<SegmentIndexes> {
+    if (this.believed && this.indexes !== undefined) return this.indexes;
+    const underWay = this.rebuilding ?? this.loading;
+    if (underWay !== undefined) return underWay;
+    const inherited = this.indexes ?? this.inheritIndexes();
+    if (inherited === undefined || inherited.isDetached) return this.rebuild();
+    const judge = (sane: boolean): MaybePending<SegmentIndexes> => {
+      if (!sane) return this.rebuild();
+      this.installIndexes(inherited);
+      return inherited;
+    };
+    // What is appended meanwhile goes behind what is being checked.
+    this.indexes = inherited;
+    const checking = this.unlessLost(() => this.checkIndexes(inherited), false);
+    if (!isPending(checking)) return judge(checking);
+    this.acquire();
+    this.loading = checking.then(judge).finally(() => {
+      this.loading = undefined;
+      this.release();
+    });
+    return this.loading;
+  }
+
+  private checkIndexes(inherited: SegmentIndexes): MaybePending<boolean> {
+    const sane = inherited.check(this.size);
+    if (this.described !== undefined) return sane;
+    return isPending(sane) ? sane.then((so) => so && this.reachesEnd(inherited)) : sane && this.reachesEnd(inherited);
+  }
+
+  /** Without a description: whether no batch behind the time index's last entry is later than that says. */
+  private async reachesEnd({ time, offset }: SegmentIndexes): Promise<boolean> {
+    const { last } = time;
+    let latest: Timestamp = -1;
+    const scan = await scanBatches(this.file, await offset.positionBefore(last.offset), this.size, (bytes, at) => {
+      latest = Math.max(latest, maxTimestampOf(bytes, at));
+      return latest <= last.timestamp;
+    });
+    return scan.stop === "end" && latest <= last.timestamp;
+  }
+
+  /** An index file that is gone or damaged since it was last seen is no failure: what was in it can be made again. */
+  private unlessLost<A>(ask: () => MaybePending<A>, otherwise: A): MaybePending<A> {
+    const lost = (error: unknown): A => {
+      const gone = error instanceof DiskError && (error.code === "ENOENT" || error.code === "EIO");
+      if (gone || error instanceof CorruptLog) return otherwise;
+      throw error;
+    };
+    try {
+      const answer = ask();
+      return isPending(answer) ? answer.catch(lost) : answer;
+    } catch (error) {
+      return lost(error);
+    }
+  }
+
+  /** Asks the indexes; when their files fail now, asks those that are built in their place. */
+  private asking<A>(ask: (indexes: SegmentIndexes) => MaybePending<A>): MaybePending<A> {
+    const answered = (answer: A | typeof LOST): MaybePending<A> =>
+      answer === LOST ? this.rebuild().then(ask) : answer;
+    const from = (indexes: SegmentIndexes): MaybePending<A> => {
+      const answer = this.unlessLost<A | typeof LOST>(() => ask(indexes), LOST);
+      return isPending(answer) ? answer.then(answered) : answered(answer);
+    };
+    const indexes = this.loaded();
+    return isPending(indexes) ? indexes.then(from) : from(indexes);
+  }
+
+  private rebuilding: Promise<SegmentIndexes> | undefined;
 
   /** Builds both indexes from the batches and replaces their files. */
-  private rebuild(): Promise<Indexes> {
-    return (this.rebuilding ??= this.buildIndexes().finally(() => {
-      this.rebuilding = undefined;
-    }));
+  private rebuild(): Promise<SegmentIndexes> {
+    return (this.rebuilding ??= this.buildIndexes());
   }
 
-  indexIntervalBytes = 4096;
-
-  private async buildIndexes(): Promise<Indexes> {
+  private async buildIndexes(): Promise<SegmentIndexes> {
     this.acquire();
     try {
-      this.resetIndexes();
-      const built = { offset: new OffsetIndex(this.baseOffset), time: new TimeIndex(this.baseOffset) };
-      const end = this.size;
-      const found = await scanBatches(this.file, 0, end, (bytes, at, size, position) => {
-        this.indexBatch(built, lastOffsetOf(bytes, at), maxTimestampOf(bytes, at), position, this.indexIntervalBytes);
-        this.bytesSinceIndexEntry += size;
-        return true;
-      });
-      if (found.stop !== "end")
-        throw new CorruptLog(this.path(".log"), found.position, "no batch where one must begin");
+      this.forgetIndexes();
+      const built = this.emptyIndexes();
+      // Until it has caught up with an active segment: its appends leave their entries to this scan.
+      for (let from: Position = 0; from < this.size; ) {
+        const end = this.size;
+        const found = await scanBatches(this.file, from, end, (bytes, at, size, position) => {
+          const [offset, timestamp] = [lastOffsetOf(bytes, at), maxTimestampOf(bytes, at)];
+          built.add(offset, timestamp, position, size, this.indexIntervalBytes);
+          built.save(false);
+          return true;
+        });
+        if (found.stop !== "end")
+          throw new CorruptLog(this.path(".log"), found.position, "no batch where one must begin");
+        from = end;
+      }
+      if (!this.active) built.close();
+      built.save(true);
       this.installIndexes(built);
       return built;
     } finally {
+      this.rebuilding = undefined;
       this.release();
     }
   }
 
-  /** Forgets what the indexes and their files say; the files are removed, because they may be mapped. */
-  resetIndexes(): void {
-    this.indexes = undefined;
-    this.bytesSinceIndexEntry = 0;
-    this.maxTimestamp = -1;
-    this.maxTimestampOffset = this.baseOffset;
-    this.firstTimestamp = -1;
-    for (const suffix of [".index", ".timeindex"] as const) this.replaceSideFile(this.path(suffix));
-  }
-
-  private replaceSideFile(path: string): void {
-    this.indexFiles.get(path)?.close();
-    this.indexFiles.delete(path);
-    this.disk.remove(path);
-  }
-
-  private installIndexes(built: Indexes): void {
-    if (!this.active) built.time.append(this.maxTimestamp, this.maxTimestampOffset);
-    this.indexes = built;
-    this.writeIndexes(true);
+  private forgetIndexes(): void {
+    this.believed = false;
+    this.indexes?.detach();
+    if (this.active) this.indexes ??= this.trackingIndexes();
+    for (const suffix of [".index", ".timeindex"] as const) this.removeIndexFile(suffix);
   }
 
   /** What recovery does per batch in place of `appended`: the file has the bytes already. */
   recovered(batch: BatchInfo, position: Position): void {
-    this.indexes ??= { offset: new OffsetIndex(this.baseOffset), time: new TimeIndex(this.baseOffset) };
-    this.indexBatch(this.indexes, batch.lastOffset, batch.maxTimestamp, position, this.indexIntervalBytes);
-    this.bytesSinceIndexEntry += batch.sizeInBytes;
-    this.knownSize = position + batch.sizeInBytes;
+    const { lastOffset, maxTimestamp, sizeInBytes } = batch;
+    this.indexes!.add(lastOffset, maxTimestamp, position, sizeInBytes, this.indexIntervalBytes);
+    this.knownSize = position + sizeInBytes;
+    this.writeIndexes(false);
   }
 
   /** Begins recovery: indexes and size are told again by `recovered`, aborted transactions by `appendAborted`. */
   beginRecovery(): void {
-    this.active = true;
     this.describe = undefined;
     this.described = undefined;
-    this.resetIndexes();
-    this.replaceSideFile(this.path(".txnindex"));
-    this.transactions = new TransactionIndex();
-    this.knownSize = 0;
-    this.indexes = { offset: new OffsetIndex(this.baseOffset), time: new TimeIndex(this.baseOffset) };
+    for (const suffix of INDEX_SUFFIXES) this.removeIndexFile(suffix);
+    this.begin();
   }
+
+  // — look-up
 
   /**
    * The batch that contains `offset`, or the first one above it where compaction left a gap; undefined when the
    * segment ends before it.
    */
   find(offset: Offset): MaybePending<BatchPlace | undefined> {
-    const indexes = this.loaded();
-    if (isPending(indexes)) return indexes.then((ready) => this.findFrom(ready.offset.positionBefore(offset), offset));
-    return this.findFrom(indexes.offset.positionBefore(offset), offset);
+    const from = this.asking((indexes) => indexes.offset.positionBefore(offset));
+    return isPending(from) ? from.then((position) => this.findFrom(position, offset)) : this.findFrom(from, offset);
   }
 
   /** Walks the headers from a batch position on. An index that led astray is built again, once. */
@@ -425,8 +501,7 @@ export class LogSegment {
         (indexed && at === 0 && baseOffset > offset);
       if (wrong) {
         if (!indexed) throw new CorruptLog(this.path(".log"), position + at, "no batch where one must begin");
-        this.indexes = undefined;
-        return this.rebuild().then((ready) => this.findFrom(ready.offset.positionBefore(offset), offset));
+        return this.rebuild().then(async (ready) => this.findFrom(await ready.offset.positionBefore(offset), offset));
       }
       if (lastOffsetOf(bytes, at) >= offset) return { position: position + at, baseOffset, size };
       at += size;
@@ -435,42 +510,61 @@ export class LogSegment {
     return position + at;
   }
 
-  /** A batch boundary near and at or before both `position` and the batch of `offset`; 0 when no entry is lower. */
-  boundaryBefore(position: Position, offset: Offset): Position {
-    const index = this.indexes?.offset;
-    if (index === undefined) return 0;
-    return Math.min(index.indexedPosition(position), index.positionBefore(offset));
-  }
-
   /** A position before which every batch's timestamps are below `timestamp`. */
-  async positionForTimestamp(timestamp: Timestamp): Promise<Position> {
-    const indexes = await this.loaded();
-    const older = indexes.time.before(timestamp);
-    return older.timestamp < 0 ? 0 : indexes.offset.positionBefore(older.offset);
+  positionForTimestamp(timestamp: Timestamp): MaybePending<Position> {
+    return this.asking((indexes) => {
+      const position = (older: TimestampOffset): MaybePending<Position> =>
+        older.timestamp < 0 ? 0 : indexes.offset.positionBefore(older.offset);
+      const older = indexes.time.before(timestamp);
+      return isPending(older) ? older.then(position) : position(older);
+    });
   }
 
   // — aborted transactions
 
-  /** Undefined when the file does not hold what it must: then only a replay can tell. */
-  private loadTransactions(): TransactionIndex | undefined {
-    const bytes = this.disk.readFile(this.path(".txnindex"));
-    const index = new TransactionIndex(bytes);
-    const end = this.described ?? this.askDescription();
-    if (!index.isSane(this.baseOffset)) return undefined;
-    if (end !== undefined && index.entries.crc !== end.transactionIndexCrc) return undefined;
-    return (this.transactions = index);
+  private installTransactions(transactions: TransactionIndex): void {
+    this.transactions = transactions;
+    this.transactionsBelieved = true;
   }
 
-  get transactionIndex(): TransactionIndex | undefined {
-    return this.transactions ?? this.loadTransactions();
+  /**
+   * As the file has them, still to be checked; undefined when nothing says what it must hold: Kafka makes no file for a
+   * segment without any, so one that is missing or short may also be damage.
+   */
+  private inheritTransactions(): TransactionIndex | undefined {
+    const end = this.described ?? this.askDescription();
+    if (end === undefined) return undefined;
+    return new TransactionIndex(this.indexFile(".txnindex"), end.abortedTransactions, end.transactionIndexCrc);
+  }
+
+  /** Undefined when the file does not hold what it must: then only a replay can tell. */
+  private loadTransactions(): MaybePending<TransactionIndex | undefined> {
+    const inherited = (this.transactions ??= this.inheritTransactions());
+    if (inherited === undefined) return undefined;
+    const judge = (sane: boolean): TransactionIndex | undefined => {
+      // Whoever replayed it meanwhile knows better.
+      if (this.transactionsBelieved) return this.transactions;
+      if (!sane) return undefined;
+      this.installTransactions(inherited);
+      return inherited;
+    };
+    const crc = this.described?.transactionIndexCrc ?? 0;
+    const checking = this.unlessLost(() => inherited.entries.check(crc, () => true), false);
+    return isPending(checking) ? checking.then(judge) : judge(checking);
+  }
+
+  /** Its aborted transactions; undefined when they are lost and have to be replayed. */
+  get transactionIndex(): MaybePending<TransactionIndex | undefined> {
+    return this.transactionsBelieved ? this.transactions : this.loadTransactions();
   }
 
   /** Replaces a transaction index that was lost by a replayed one. */
   restoreTransactions(aborted: ReadonlyArray<AbortedTransaction>): void {
-    this.replaceSideFile(this.path(".txnindex"));
-    this.transactions = new TransactionIndex();
-    for (const one of aborted) this.transactions.append(one);
-    this.writeIndexes(true);
+    this.removeIndexFile(".txnindex");
+    const restored = new TransactionIndex(this.indexFile(".txnindex"));
+    for (const one of aborted) restored.append(one);
+    this.installTransactions(restored);
+    void restored.entries.save();
   }
 
   // — lifetime
@@ -515,11 +609,12 @@ export class LogSegment {
 
   /** Max timestamp of the first batch; -1 when there is none. */
   async firstBatchTimestamp(): Promise<Timestamp> {
-    if (this.firstTimestamp >= 0 || this.size < HEADER_SIZE) return this.firstTimestamp;
-    if ((this.described ?? this.askDescription()) !== undefined) return this.firstTimestamp;
+    if (this.size < HEADER_SIZE) return -1;
+    if ((this.described ?? this.askDescription()) !== undefined || this.active) return this.firstTimestamp;
+    if (this.headerTimestamp >= 0) return this.headerTimestamp;
     const header = new Uint8Array(HEADER_SIZE);
     await this.file.read(header, 0);
-    return (this.firstTimestamp = maxTimestampOf(header, 0));
+    return (this.headerTimestamp = maxTimestampOf(header, 0));
   }
 
   /** The end of a segment that was renamed away. */
@@ -550,6 +645,8 @@ export class LogSegment {
   private closeFiles(): void {
     this.handle?.close();
     this.handle = undefined;
-    this.closeIndexFiles();
+    for (const file of this.readers.values()) file.close();
+    this.readers.clear();
+    this.closeFlushed();
   }
 }

@@ -3,11 +3,11 @@
  * first offset, last offset = the marker's, last stable offset; int64 each), in the order of their markers. Most
  * segments have none, and then no file.
  */
-import type { Offset, ProducerId } from "../prelude/Types.ts";
-import { readInt16, readInt64, writeInt64 } from "../record/Wire.ts";
-import { IndexEntries } from "./IndexEntries.ts";
+import { isPending, type MaybePending, type Offset, type ProducerId } from "../prelude/Types.ts";
+import { readInt16, readInt64, writeInt16, writeInt64 } from "../record/Wire.ts";
+import { type EntryAt, IndexEntries, type IndexFile } from "./IndexEntries.ts";
 
-const ENTRY_SIZE = 34;
+export const TRANSACTION_ENTRY_SIZE = 34;
 
 export interface AbortedTransaction {
   readonly producerId: ProducerId;
@@ -16,59 +16,61 @@ export interface AbortedTransaction {
   readonly lastStableOffset: Offset;
 }
 
+export const readAborted = (bytes: Uint8Array, at: number): AbortedTransaction => ({
+  producerId: readInt64(bytes, at + 2),
+  firstOffset: readInt64(bytes, at + 10),
+  lastOffset: readInt64(bytes, at + 18),
+  lastStableOffset: readInt64(bytes, at + 26),
+});
+
+const lastOffsetAt = (bytes: Uint8Array, at: number): Offset => readInt64(bytes, at + 18);
+
+/** Tells of one entry after another whether it can stand behind those before it in a segment's index. */
+export const abortedInOrder = (baseOffset: Offset): ((bytes: Uint8Array, at: number) => boolean) => {
+  let last = baseOffset - 1;
+  return (bytes, at) => {
+    const one = readAborted(bytes, at);
+    if (readInt16(bytes, at) !== 0 || one.lastOffset <= last || one.firstOffset >= one.lastOffset) return false;
+    last = one.lastOffset;
+    return true;
+  };
+};
+
 export class TransactionIndex {
   readonly entries: IndexEntries;
 
-  constructor(bytes?: Uint8Array) {
-    this.entries = new IndexEntries(ENTRY_SIZE, bytes);
+  /** `count` entries with the checksum `crc` are in the file already. */
+  constructor(file: IndexFile, count = 0, crc = 0) {
+    this.entries = new IndexEntries(TRANSACTION_ENTRY_SIZE, file, count, crc);
   }
 
   append(transaction: AbortedTransaction): void {
-    const at = this.entries.grow();
-    const { bytes } = this.entries;
-    bytes[at] = 0;
-    bytes[at + 1] = 0;
-    writeInt64(bytes, at + 2, transaction.producerId);
-    writeInt64(bytes, at + 10, transaction.firstOffset);
-    writeInt64(bytes, at + 18, transaction.lastOffset);
-    writeInt64(bytes, at + 26, transaction.lastStableOffset);
-  }
-
-  get(slot: number): AbortedTransaction {
-    const { bytes } = this.entries;
-    const at = slot * ENTRY_SIZE;
-    return {
-      producerId: readInt64(bytes, at + 2),
-      firstOffset: readInt64(bytes, at + 10),
-      lastOffset: readInt64(bytes, at + 18),
-      lastStableOffset: readInt64(bytes, at + 26),
-    };
+    this.entries.append((bytes, at) => {
+      writeInt16(bytes, at, 0);
+      writeInt64(bytes, at + 2, transaction.producerId);
+      writeInt64(bytes, at + 10, transaction.firstOffset);
+      writeInt64(bytes, at + 18, transaction.lastOffset);
+      writeInt64(bytes, at + 26, transaction.lastStableOffset);
+    });
   }
 
   /**
    * Those that touch `[fetchOffset, upperBound)`, added to `into`; true when no later segment can hold more (Kafka's
    * `collectAbortedTxns`).
    */
-  collect(fetchOffset: Offset, upperBound: Offset, into: AbortedTransaction[]): boolean {
-    for (let slot = 0; slot < this.entries.count; slot++) {
-      const one = this.get(slot);
+  collect(fetchOffset: Offset, upperBound: Offset, into: AbortedTransaction[]): MaybePending<boolean> {
+    let complete = false;
+    const visit = (bytes: Uint8Array, at: number): boolean => {
+      const one = readAborted(bytes, at);
       if (one.lastOffset >= fetchOffset && one.firstOffset < upperBound) into.push(one);
-      if (one.lastStableOffset >= upperBound) return true;
-    }
-    return false;
-  }
-
-  isSane(baseOffset: Offset): boolean {
-    const { bytes, count } = this.entries;
-    if (bytes.length !== count * ENTRY_SIZE) return false;
-    let last = baseOffset - 1;
-    for (let slot = 0; slot < count; slot++) {
-      const one = this.get(slot);
-      if (readInt16(bytes, slot * ENTRY_SIZE) !== 0 || one.lastOffset <= last || one.firstOffset > one.lastOffset) {
-        return false;
-      }
-      last = one.lastOffset;
-    }
-    return true;
+      complete = one.lastStableOffset >= upperBound;
+      return !complete;
+    };
+    const walk = (below: EntryAt | undefined): MaybePending<boolean> => {
+      const walking = this.entries.forEachFrom(below === undefined ? 0 : below.slot, visit);
+      return isPending(walking) ? walking.then(() => complete) : complete;
+    };
+    const below = this.entries.floor(lastOffsetAt, fetchOffset - 1);
+    return isPending(below) ? below.then(walk) : walk(below);
   }
 }

@@ -4,6 +4,7 @@
  * that is left, so usually one segment is read.
  */
 import type { Disk } from "../platform/Disk.ts";
+import type { Position } from "../prelude/Types.ts";
 import { baseOffsetOf, readBatchInfo } from "../record/RecordBatch.ts";
 import { scanBatches } from "./BatchScan.ts";
 import { CorruptLog } from "./CorruptLog.ts";
@@ -12,12 +13,12 @@ import { decodeSnapshot } from "./LogSnapshot.ts";
 import { ProducerStateManager } from "./ProducerStateManager.ts";
 import type { AbortedTransaction } from "./TransactionIndex.ts";
 
-/** The aborted transactions whose markers lie in `segments[index]`, in order. `segments` is the whole log. */
+/** Gives `segments[index]` the aborted transactions whose markers lie in it. `segments` is the whole log. */
 export const replayTransactions = async (
   disk: Disk,
   segments: ReadonlyArray<LogSegment>,
   index: number,
-): Promise<AbortedTransaction[]> => {
+): Promise<void> => {
   let from = index;
   let producers = new ProducerStateManager();
   for (; ; from--) {
@@ -32,20 +33,26 @@ export const replayTransactions = async (
     const segment = segments[from]!;
     segment.acquire();
     try {
-      const scan = await scanBatches(segment.file, 0, segment.size, (bytes, at) => {
-        const ended = producers.evolve(readBatchInfo(bytes, at));
-        if (ended?.aborted && baseOffsetOf(bytes, at) >= segments[index]!.baseOffset) {
-          const { producerId, firstOffset, lastOffset, lastStableOffset } = ended;
-          aborted.push({ producerId, firstOffset, lastOffset, lastStableOffset });
+      // An active segment grows meanwhile.
+      for (let position: Position = 0; position < segment.size; ) {
+        const end = segment.size;
+        const scan = await scanBatches(segment.file, position, end, (bytes, at) => {
+          const ended = producers.evolve(readBatchInfo(bytes, at));
+          if (ended?.aborted && baseOffsetOf(bytes, at) >= segments[index]!.baseOffset) {
+            const { producerId, firstOffset, lastOffset, lastStableOffset } = ended;
+            aborted.push({ producerId, firstOffset, lastOffset, lastStableOffset });
+          }
+          return true;
+        });
+        if (scan.stop !== "end") {
+          throw new CorruptLog(segment.path(".log"), scan.position, "no batch where one must begin");
         }
-        return true;
-      });
-      if (scan.stop !== "end") {
-        throw new CorruptLog(segment.path(".log"), scan.position, "no batch where one must begin");
+        position = end;
       }
+      // In the same step as the last look at its size: nothing is appended in between.
+      if (from === index) segment.restoreTransactions(aborted);
     } finally {
       segment.release();
     }
   }
-  return aborted;
 };

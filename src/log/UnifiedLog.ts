@@ -28,8 +28,6 @@ import {
   HEADER_SIZE,
   lastOffsetOf,
   leaderEpochOf,
-  MAGIC,
-  magicOf,
   maxTimestampOf,
   records,
 } from "../record/RecordBatch.ts";
@@ -40,7 +38,7 @@ import { type BatchPlace, LogSegment, segmentName } from "./LogSegment.ts";
 import { decodeSnapshot, placeSnapshot } from "./LogSnapshot.ts";
 import { LogTail, type TailBudget, type TailRead } from "./LogTail.ts";
 import type { CompletedTransaction } from "./ProducerStateManager.ts";
-import type { AbortedTransaction } from "./TransactionIndex.ts";
+import type { AbortedTransaction, TransactionIndex } from "./TransactionIndex.ts";
 import { replayTransactions } from "./TransactionReplay.ts";
 
 /** Offsets in a segment are relative and an int32. */
@@ -139,7 +137,7 @@ export class UnifiedLog {
   ) {
     this.dirtySegments = new Set(recovered);
     this.dirtyNames = namesChanged || recovered.length > 0;
-    for (const segment of recovered) for (const file of segment.openIndexFiles()) this.dirtyFiles.add(file);
+    for (const segment of recovered) for (const file of segment.filesToFlush()) this.dirtyFiles.add(file);
     this.stagedEnd = endOffset;
     this.writtenEnd = endOffset;
     this.flushedEnd = flushedOffset;
@@ -318,7 +316,7 @@ export class UnifiedLog {
   private startSegment(segment: LogSegment, snapshot: Uint8Array): MaybePending<void> {
     const sealed = this.active;
     placeSnapshot(snapshot, sealed.seal());
-    for (const file of sealed.openIndexFiles()) this.dirtyFiles.add(file);
+    for (const file of sealed.filesToFlush()) this.dirtyFiles.add(file);
     this.dirtySegments.add(sealed);
     this.list = [...this.list, segment];
     this.dirtyNames = true;
@@ -422,12 +420,13 @@ export class UnifiedLog {
   }
 
   private settle(ticket: FlushTicket): void {
+    const files = new Set(ticket.files);
     for (const segment of ticket.segments) {
-      if (!segment.active && !this.dirtySegments.has(segment)) segment.closeIndexFiles();
+      segment.closeFlushed((file) => files.has(file) && !this.dirtyFiles.has(file));
       segment.release();
     }
     this.snapshots = this.snapshots.filter((file) => {
-      if (!ticket.files.includes(file)) return true;
+      if (!files.has(file)) return true;
       file.close();
       return false;
     });
@@ -517,7 +516,7 @@ export class UnifiedLog {
     return reading.then(go).finally(() => segment.release());
   }
 
-  /** Cuts what was read at the bound and at the last whole batch, walking from the last index entry below the end. */
+  /** Cuts what was read at the bound and at the last whole batch. */
   private cut(
     segment: LogSegment,
     bytes: Uint8Array,
@@ -526,15 +525,8 @@ export class UnifiedLog {
     startOffset: Offset,
     bound: Offset,
   ): FetchData {
-    let at = Math.max(0, segment.boundaryBefore(position + there - HEADER_SIZE, bound - 1) - position);
-    // One whole batch must be walked to know where the last one ends. An index entry may still be wrong.
-    if (
-      at > 0 &&
-      !(magicOf(bytes, at) === MAGIC && at + batchSize(bytes, at) <= there && baseOffsetOf(bytes, at) < bound)
-    ) {
-      at = 0;
-    }
-    let endOffset = at === 0 ? baseOffsetOf(bytes, 0) : startOffset;
+    let at = 0;
+    let endOffset = startOffset;
     while (at + HEADER_SIZE <= there) {
       const size = batchSize(bytes, at);
       if (size < HEADER_SIZE)
@@ -628,16 +620,22 @@ export class UnifiedLog {
     for (let index = this.segmentIndex(startOffset); index < this.list.length; index++) {
       const segment = this.list[index]!;
       if (segment.baseOffset >= upperBound) break;
-      await scanBatches(segment.file, 0, segment.size, (bytes, at) => {
-        if (baseOffsetOf(bytes, at) >= upperBound) return false;
-        if (lastOffsetOf(bytes, at) < startOffset || maxTimestampOf(bytes, at) <= (best?.timestamp ?? -1)) return true;
-        for (const { offset, timestamp } of records(bytes, at, codecs)) {
-          if (offset >= startOffset && timestamp > (best?.timestamp ?? -1)) {
-            best = { offset, timestamp, leaderEpoch: leaderEpochOf(bytes, at) };
+      segment.acquire();
+      try {
+        await scanBatches(segment.file, 0, segment.size, (bytes, at) => {
+          if (baseOffsetOf(bytes, at) >= upperBound) return false;
+          if (lastOffsetOf(bytes, at) < startOffset || maxTimestampOf(bytes, at) <= (best?.timestamp ?? -1))
+            return true;
+          for (const { offset, timestamp } of records(bytes, at, codecs)) {
+            if (offset >= startOffset && timestamp > (best?.timestamp ?? -1)) {
+              best = { offset, timestamp, leaderEpoch: leaderEpochOf(bytes, at) };
+            }
           }
-        }
-        return true;
-      });
+          return true;
+        });
+      } finally {
+        segment.release();
+      }
     }
     return best;
   }
@@ -649,20 +647,47 @@ export class UnifiedLog {
    * segment's transaction index is lost and has to be replayed first.
    */
   abortedTransactions(startOffset: Offset, upperBound: Offset): MaybePending<AbortedTransaction[]> {
-    const found: AbortedTransaction[] = [];
-    const segments = this.list;
-    for (let index = this.segmentIndex(startOffset); index < segments.length; index++) {
+    return this.collectAborted(this.list, this.segmentIndex(startOffset), startOffset, upperBound, []);
+  }
+
+  private collectAborted(
+    segments: ReadonlyArray<LogSegment>,
+    from: number,
+    startOffset: Offset,
+    upperBound: Offset,
+    found: AbortedTransaction[],
+  ): MaybePending<AbortedTransaction[]> {
+    for (let index = from; index < segments.length; index++) {
       const segment = segments[index]!;
       const transactions = segment.transactionIndex;
-      if (transactions === undefined) {
-        return replayTransactions(this.disk, segments, index).then((aborted) => {
-          segment.restoreTransactions(aborted);
-          return this.abortedTransactions(startOffset, upperBound);
-        });
+      const complete = isPending(transactions)
+        ? transactions.then((ready) => this.collectIn(segments, index, ready, startOffset, upperBound, found))
+        : this.collectIn(segments, index, transactions, startOffset, upperBound, found);
+      if (isPending(complete)) {
+        segment.acquire();
+        return complete
+          .then((done) => (done ? found : this.collectAborted(segments, index + 1, startOffset, upperBound, found)))
+          .finally(() => segment.release());
       }
-      if (transactions.collect(startOffset, upperBound, found)) break;
+      if (complete) break;
     }
     return found;
+  }
+
+  /** Those of one segment; true when no later one can have more. */
+  private collectIn(
+    segments: ReadonlyArray<LogSegment>,
+    index: number,
+    transactions: TransactionIndex | undefined,
+    startOffset: Offset,
+    upperBound: Offset,
+    found: AbortedTransaction[],
+  ): MaybePending<boolean> {
+    if (transactions !== undefined) return transactions.collect(startOffset, upperBound, found);
+    return replayTransactions(this.disk, segments, index).then(async () => {
+      const restored = await segments[index]!.transactionIndex;
+      return restored === undefined ? false : restored.collect(startOffset, upperBound, found);
+    });
   }
 
   // — segments, end
@@ -683,7 +708,7 @@ export class UnifiedLog {
     this.list = this.list.slice(detached.length);
     for (const segment of detached) {
       this.dirtySegments.delete(segment);
-      for (const file of segment.openIndexFiles()) this.dirtyFiles.delete(file);
+      for (const file of segment.unflushedFiles) this.dirtyFiles.delete(file);
       segment.retire();
       segment.renameAway();
     }
@@ -705,7 +730,7 @@ export class UnifiedLog {
     this.list = [...this.list.slice(0, from), cleaned, ...this.list.slice(to)];
     for (const [index, segment] of old.entries()) {
       this.dirtySegments.delete(segment);
-      for (const file of segment.openIndexFiles()) this.dirtyFiles.delete(file);
+      for (const file of segment.unflushedFiles) this.dirtyFiles.delete(file);
       segment.retire();
       segment.renameAway(index > 0);
     }
@@ -726,7 +751,7 @@ export class UnifiedLog {
     if (this.failed) return undefined;
     const path = `${this.directory}/${segmentName(this.writtenEnd)}.snapshot`;
     active.completeIndexes();
-    for (const file of active.openIndexFiles()) this.dirtyFiles.add(file);
+    for (const file of active.filesToFlush()) this.dirtyFiles.add(file);
     placeSnapshot(snapshot, active.end());
     if (!equalBytes(this.disk.readFile(path), snapshot)) this.writeSnapshot(this.writtenEnd, snapshot);
     return this.beginFlush();

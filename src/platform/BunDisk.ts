@@ -208,8 +208,6 @@ export const bunDisk = (): Disk => ({
     }
   },
   replaceFile: (path, content) => attempt("replaceFile", path, () => replaceFileNow(path, content)),
-  mapReadOnly: (path) =>
-    attempt("map", path, () => (fs.statSync(path).size === 0 ? new Uint8Array(0) : Bun.mmap(path, { shared: true }))),
   flushFileSystem: process.platform === "linux" ? flushFileSystem : undefined,
   freeBytes: (directory) =>
     attempt("statfs", directory, () => {

@@ -68,11 +68,6 @@ export interface Disk {
    * the new content is there, never a mixture, also after a power cut.
    */
   replaceFile(path: string, content: Uint8Array): void;
-  /**
-   * A read-only view of a sealed file's whole content (a mapping where the platform has it). The view must never be
-   * stored through and the file never truncated while the view lives. An empty file gives an empty array.
-   */
-  mapReadOnly(path: string): Uint8Array;
   /** Makes everything on the file system of `directory` durable (syncfs), where the platform has it. */
   readonly flushFileSystem: ((directory: string) => MaybePending<void>) | undefined;
   /** Bytes an unprivileged writer may still write on the file system of `directory`. */

@@ -12,7 +12,7 @@ export const NATIVE_CRC32C_FROM = 576;
 export const loadNativeCrc32c = (): boolean => {
   try {
     const { crc32c }: typeof import("@node-rs/crc32") = require("@node-rs/crc32");
-    installNativeCrc32c((bytes) => crc32c(bytes), NATIVE_CRC32C_FROM);
+    installNativeCrc32c(crc32c, NATIVE_CRC32C_FROM);
     return true;
   } catch {
     installNativeCrc32c(undefined, 0);
@@ -22,7 +22,7 @@ export const loadNativeCrc32c = (): boolean => {
 
 /** Lets the first long checksum load the addon: start-up pays nothing, and a broker that is only asked for metadata never does. */
 export const useNativeCrc32c = (): void =>
-  installNativeCrc32c((bytes) => {
+  installNativeCrc32c((bytes, previous) => {
     loadNativeCrc32c();
-    return portableCrc32c(bytes);
+    return portableCrc32c(bytes, 0, bytes.length, previous);
   }, NATIVE_CRC32C_FROM);

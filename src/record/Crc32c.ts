@@ -22,8 +22,8 @@ const TABLES = (() => {
   return tables;
 })();
 
-/** A checksum of a whole view, as an unsigned 32-bit number. */
-export type NativeCrc32c = (bytes: Uint8Array) => number;
+/** A checksum of a whole view, as an unsigned 32-bit number; `previous` is that of the bytes before it. */
+export type NativeCrc32c = (bytes: Uint8Array, previous: number) => number;
 
 let native: NativeCrc32c | undefined;
 let nativeFrom = Number.POSITIVE_INFINITY;
@@ -38,9 +38,9 @@ export const installNativeCrc32c = (implementation: NativeCrc32c | undefined, mi
 };
 
 /** The checksum in JavaScript, whatever is installed. Unsigned 32 bits. */
-export const portableCrc32c = (bytes: Uint8Array, start = 0, end = bytes.length): number => {
+export const portableCrc32c = (bytes: Uint8Array, start = 0, end = bytes.length, previous = 0): number => {
   const t = TABLES;
-  let crc = -1;
+  let crc = ~previous;
   let at = start;
   for (const last = end - 7; at < last; at += 8) {
     const a = crc ^ (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24));
@@ -58,8 +58,11 @@ export const portableCrc32c = (bytes: Uint8Array, start = 0, end = bytes.length)
   return ~crc >>> 0;
 };
 
-/** The checksum of `bytes[start, end)`, as an unsigned 32-bit number. The bounds are the caller's to respect. */
-export const crc32c = (bytes: Uint8Array, start = 0, end = bytes.length): number =>
+/**
+ * The checksum of `bytes[start, end)`, as an unsigned 32-bit number; continued from `previous`, that of what comes before
+ * them. The bounds are the caller's to respect.
+ */
+export const crc32c = (bytes: Uint8Array, start = 0, end = bytes.length, previous = 0): number =>
   native !== undefined && end - start >= nativeFrom
-    ? native(bytes.subarray(start, end))
-    : portableCrc32c(bytes, start, end);
+    ? native(bytes.subarray(start, end), previous)
+    : portableCrc32c(bytes, start, end, previous);

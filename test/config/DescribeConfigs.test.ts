@@ -63,6 +63,15 @@ test("every broker key of Kafka 4.3.1 is there with its type, mode and default",
   }
 });
 
+const OWN_KEYS = [
+  "http.allowed.hosts",
+  "http.allowed.origins",
+  "http.listeners",
+  "http.request.max.bytes",
+  "log.flush.policy",
+  "log.max.open.files",
+];
+
 test("what we add to Kafka's keys, and what we start with differently, is known", () => {
   const added = [...ourKeys.keys()].filter((name) => !(name in kafka.brokerKeys)).sort();
   expect(added).toEqual([
@@ -73,6 +82,7 @@ test("what we add to Kafka's keys, and what we start with differently, is known"
     "http.request.max.bytes",
     "leader.replication.throttled.rate",
     "log.flush.policy",
+    "log.max.open.files",
     "replica.alter.log.dirs.io.max.bytes.per.second",
   ]);
   const different = [...ourKeys].filter(([, key]) => key.kafkaDefault !== undefined).map(([name]) => name);
@@ -117,14 +127,7 @@ test("a topic is described as Kafka describes it: 33 rows, values, sources, syno
 test("a broker is described as Kafka describes it, but for the defaults that are ours", () => {
   const ours = byName(describeBrokerConfigs(broker));
   const names = Object.entries(kafka.brokerKeys).flatMap(([name, key]) => (key.internal ? [] : [name]));
-  const added = [
-    "http.allowed.hosts",
-    "http.allowed.origins",
-    "http.listeners",
-    "http.request.max.bytes",
-    "log.flush.policy",
-  ];
-  expect(Object.keys(ours).sort()).toEqual([...names, ...added].sort());
+  expect(Object.keys(ours).sort()).toEqual([...names, ...OWN_KEYS].sort());
   for (const [name, theirs] of Object.entries(kafka.brokerRows)) {
     const withoutDefault = (row: typeof theirs | ReturnType<typeof shown> | undefined) =>
       row?.map((part) => (Array.isArray(part) ? part.filter((synonym) => !synonym.endsWith("@DEFAULT_CONFIG")) : part));

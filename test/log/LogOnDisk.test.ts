@@ -1,11 +1,12 @@
-/** The log on the real disk: mapped indexes, lazily opened segments and flush tickets as the broker uses them. */
+/** The log on the real disk: lazily opened segments, bounded descriptors and flush tickets as the broker uses them. */
 import { expect, test } from "bun:test";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { loadLog, reload } from "../../src/log/LogLoader.ts";
 import { evolve, snapshotOf } from "../../src/log/LogState.ts";
 import type { UnifiedLog } from "../../src/log/UnifiedLog.ts";
 import { bunDisk } from "../../src/platform/BunDisk.ts";
+import { limitOpenFiles } from "../../src/platform/OpenFiles.ts";
 import { readBatchInfo, stampBatch } from "../../src/record/RecordBatch.ts";
 import { buildBatch } from "../../src/record/RecordBatchBuilder.ts";
 import { noCodecs, readAll, TINY } from "../support/LogDriver.ts";
@@ -66,6 +67,62 @@ test("append, roll, flush, stop, start, crash and reload on a real disk", async 
     }
     expect(log.segments.length).toBeGreaterThan(10);
     log.close();
+  } finally {
+    rmSync(root, { recursive: true, force: true });
+  }
+});
+
+test("thousands of segments, read from all over, keep few files open; the sealed ones' indexes keep no memory", async () => {
+  const root = mkdtempSync(`${tmpdir()}/odradek-log-`);
+  const directory = `${root}/topic-0`;
+  const limit = 32;
+  const disk = limitOpenFiles(bunDisk(), () => limit);
+  disk.makeDirectory(directory);
+  try {
+    const config = { ...TINY, segmentBytes: 300, indexIntervalBytes: 100 };
+    const { log, state } = await loadLog(disk, directory, config, {
+      clean: false,
+      recoveryPoint: 0,
+      logStartOffset: 0,
+    });
+    const flush = async (): Promise<void> => {
+      const ticket = log.beginFlush()!;
+      // One for all: thousands of fdatasync would take seconds.
+      await disk.flushFileSystem?.(directory);
+      log.flushed(ticket);
+    };
+    const batches = 6000;
+    for (let at = 0; at < batches; at++) {
+      const bytes = buildBatch([{ timestamp: at, value: new Uint8Array(60) }]);
+      stampBatch(bytes, 0, state.logEndOffset, 1);
+      const info = readBatchInfo(bytes, 0);
+      log.stage(bytes, info, () => snapshotOf(state));
+      evolve(state, info);
+      await log.write();
+      if (at % 1500 === 1499) await flush();
+    }
+    expect(log.segments.length).toBeGreaterThan(2000);
+    // Files that were in the middle of their own flush.
+    const atMost = async (count: number): Promise<void> => {
+      while (disk.openFiles().open > count) await new Promise((resolve) => setTimeout(resolve, 1));
+    };
+    await atMost(limit);
+    const open = (): number => readdirSync("/proc/self/fd").length;
+    const before = open();
+    // Sixteen readers at a time, all over the log, each through an index and a file of its own.
+    for (let round = 0; round < 150; round++) {
+      const offsets = Array.from({ length: 16 }, (_, reader) => (round * 7919 + reader * 997) % batches);
+      const found = await Promise.all(offsets.map((offset) => log.read(offset, 1, Number.POSITIVE_INFINITY, true)));
+      expect(found.map(({ firstOffset }) => firstOffset)).toEqual(offsets);
+      const [timestamp] = offsets;
+      const byTime = await log.offsetForTimestamp(timestamp!, 0, Number.POSITIVE_INFINITY, noCodecs);
+      expect(byTime?.offset).toBe(timestamp);
+      expect(disk.openFiles().open).toBeLessThanOrEqual(limit);
+      expect(open()).toBeLessThanOrEqual(before + limit);
+    }
+    log.close();
+    await atMost(0);
+    expect(disk.openFiles().held).toBe(0);
   } finally {
     rmSync(root, { recursive: true, force: true });
   }

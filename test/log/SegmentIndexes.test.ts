@@ -1,16 +1,98 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import { IndexEntries, type IndexFile } from "../../src/log/IndexEntries.ts";
 import { OffsetIndex } from "../../src/log/OffsetIndex.ts";
 import { TimeIndex } from "../../src/log/TimeIndex.ts";
-import { TransactionIndex } from "../../src/log/TransactionIndex.ts";
+import { type AbortedTransaction, abortedInOrder, TransactionIndex } from "../../src/log/TransactionIndex.ts";
+import { readInt32, writeInt32 } from "../../src/record/Wire.ts";
+import { MemoryDisk } from "../support/MemoryDisk.ts";
+
+const PATH = "index";
+const on = (disk: MemoryDisk): IndexFile => ({
+  openToRead: () => disk.open(PATH, "read"),
+  openToSave: () => disk.open(PATH, "write"),
+});
+
+/** The bytes of the file once all is saved. */
+const saved = async (disk: MemoryDisk, { entries }: { readonly entries: IndexEntries }): Promise<number[]> => {
+  await entries.save();
+  return [...disk.content(PATH)];
+};
+
+describe("index entries", () => {
+  test("whatever was saved when, and however the disk answers: a look-up is a linear scan", async () => {
+    const step = fc.record({ entries: fc.integer({ min: 1, max: 900 }), save: fc.boolean(), fails: fc.boolean() });
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(step, { maxLength: 8 }),
+        fc.boolean(),
+        fc.array(fc.nat()),
+        async (steps, pending, asked) => {
+          const disk = new MemoryDisk();
+          disk.pending = pending;
+          const entries = new IndexEntries(4, on(disk));
+          const keys: number[] = [];
+          const saves: unknown[] = [];
+          for (const { entries: more, save, fails } of steps) {
+            for (let count = 0; count < more; count++) {
+              keys.push((keys.at(-1) ?? 0) + 1 + (count % 3));
+              entries.append((bytes, at) => writeInt32(bytes, at, keys.at(-1)!));
+            }
+            // A short write, or none at all: tried again by the next save.
+            disk.onWrite = (_, size) => (fails ? Math.floor(size / 2) * (save ? 1 : 0) : size);
+            if (save) saves.push(entries.save());
+          }
+          const check = async (): Promise<void> => {
+            expect(entries.count).toBe(keys.length);
+            const highest = keys.at(-1) ?? 0;
+            for (const target of [0, 1, highest, highest + 1, ...asked.map((each) => each % (highest + 2))]) {
+              const found = await entries.floor(readInt32, target);
+              const slot = keys.findLastIndex((key) => key <= target);
+              expect(found?.slot ?? -1).toBe(slot);
+              if (found !== undefined) expect(readInt32(found.bytes, found.at)).toBe(keys[slot]!);
+              const behind: number[] = [];
+              await entries.forEachFrom(Math.max(0, slot), (bytes, at) => behind.push(readInt32(bytes, at)) < 3);
+              expect(behind).toEqual(keys.slice(Math.max(0, slot), Math.max(0, slot) + 3));
+            }
+          };
+          await check();
+          await Promise.all(saves);
+          await check();
+          disk.onWrite = (_, size) => size;
+          await entries.save();
+          await check();
+          expect(entries.unsavedBytes).toBe(0);
+          // As another process finds it.
+          const again = new IndexEntries(4, on(disk), keys.length, entries.crc());
+          expect(await again.check(entries.crc(), () => false)).toBe(true);
+          expect(await again.check(entries.crc() ^ 1, () => true)).toBe(false);
+          expect(again.crc()).toBe(entries.crc());
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
+
+  test("only what is not in the file is in memory", async () => {
+    const disk = new MemoryDisk();
+    const entries = new IndexEntries(8, on(disk));
+    for (let count = 0; count < 100_000; count++) {
+      entries.append((bytes, at) => writeInt32(bytes, at, count));
+      if (entries.unsavedBytes >= 4096) entries.save();
+      expect(entries.unsavedBytes).toBeLessThan(4096);
+    }
+    expect((await entries.floor(readInt32, 77_777))?.slot).toBe(77_777);
+  });
+});
 
 describe("segment indexes", () => {
-  test("the offset index is Kafka's 8-byte entries, and its look-up a linear scan", () => {
-    fc.assert(
-      fc.property(
+  test("the offset index is Kafka's 8-byte entries, and its look-up a linear scan", async () => {
+    await fc.assert(
+      fc.asyncProperty(
         fc.array(fc.tuple(fc.integer({ min: 1, max: 9 }), fc.integer({ min: 1, max: 500 })), { maxLength: 200 }),
-        (gaps) => {
-          const index = new OffsetIndex(1000);
+        async (gaps) => {
+          const disk = new MemoryDisk();
+          const index = new OffsetIndex(1000, on(disk));
           const entries: Array<{ offset: number; position: number }> = [];
           let offset = 999;
           let position = 0;
@@ -22,31 +104,46 @@ describe("segment indexes", () => {
             const expected = entries.filter((entry) => entry.offset <= target).at(-1)?.position ?? 0;
             expect(index.positionBefore(target)).toBe(expected);
           }
-          const reopened = new OffsetIndex(1000, index.entries.bytes.slice(0, index.entries.sizeInBytes));
-          expect(reopened.isSane(position + 1)).toBe(true);
-          expect(reopened.isSane(position)).toBe(entries.length === 0);
-          expect(reopened.indexedPosition(position - 1)).toBe(entries.at(-2)?.position ?? 0);
+          index.entries.save();
+          const reopened = new OffsetIndex(1000, on(disk), entries.length);
+          expect(reopened.check(undefined, position + 1)).toBe(true);
+          expect(reopened.check(undefined, position)).toBe(entries.length === 0);
+          expect(reopened.positionBefore(offset - 1)).toBe(
+            entries.filter((entry) => entry.offset < offset).at(-1)?.position ?? 0,
+          );
         },
       ),
       { numRuns: 50 },
     );
-    const index = new OffsetIndex(1000);
+    const disk = new MemoryDisk();
+    const index = new OffsetIndex(1000, on(disk));
     index.append(1258, 70_000);
-    expect([...index.entries.unwritten()]).toEqual([0, 0, 1, 2, 0, 1, 17, 112]);
+    index.append(1258, 80_000);
+    expect(await saved(disk, index)).toEqual([0, 0, 1, 2, 0, 1, 17, 112]);
   });
 
-  test("entries out of order, or half an entry, make an index unbelievable", () => {
-    const index = new OffsetIndex(0);
+  test("entries out of order make an index unbelievable, and so does another checksum", () => {
+    const disk = new MemoryDisk();
+    const index = new OffsetIndex(0, on(disk));
     for (const at of [1, 2, 3]) index.append(at * 10, at * 100);
-    const bytes = index.entries.bytes.slice(0, 24);
-    expect(new OffsetIndex(0, bytes).isSane(1000)).toBe(true);
-    expect(new OffsetIndex(0, bytes.slice(0, 23)).isSane(1000)).toBe(false);
-    expect(new OffsetIndex(0, new Uint8Array(16)).isSane(1000)).toBe(false);
-    expect(new OffsetIndex(0, bytes.slice().fill(0, 16)).isSane(1000)).toBe(false);
+    index.entries.save();
+    const crc = index.entries.crc();
+    const bytes = disk.content(PATH);
+    const check = (content: Uint8Array, sum?: number) => {
+      disk.put(PATH, content);
+      return new OffsetIndex(0, on(disk), 3).check(sum, 1000);
+    };
+    expect(check(bytes)).toBe(true);
+    expect(check(bytes, crc)).toBe(true);
+    expect(check(bytes, crc + 1)).toBe(false);
+    expect(check(new Uint8Array(24))).toBe(false);
+    expect(check(bytes.slice().fill(0, 16))).toBe(false);
+    expect(() => check(bytes.slice(0, 23))).toThrow("shorter");
   });
 
-  test("the time index keeps only larger timestamps, in Kafka's 12-byte entries", () => {
-    const index = new TimeIndex(1000);
+  test("the time index keeps only larger timestamps, in Kafka's 12-byte entries", async () => {
+    const disk = new MemoryDisk();
+    const index = new TimeIndex(1000, on(disk));
     for (const [timestamp, offset] of [
       [50, 1001],
       [50, 1002],
@@ -55,33 +152,48 @@ describe("segment indexes", () => {
     ] as const)
       index.append(timestamp, offset);
     expect(index.last).toEqual({ timestamp: 60, offset: 1004 });
-    expect([...index.entries.unwritten()]).toEqual([
+    const before = async (timestamp: number) => (await index.before(timestamp)).timestamp;
+    const expected = [-1, -1, 50, 50, 60];
+    expect(await Promise.all([49, 50, 51, 60, 61].map(before))).toEqual(expected);
+    expect(await saved(disk, index)).toEqual([
       0, 0, 0, 0, 0, 0, 0, 50, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 60, 0, 0, 0, 4,
     ]);
-    expect([49, 50, 51, 60, 61].map((timestamp) => index.before(timestamp).timestamp)).toEqual([-1, -1, 50, 50, 60]);
-    expect(new TimeIndex(1000, index.entries.unwritten().slice()).isSane()).toBe(true);
-    expect(new TimeIndex(1000, new Uint8Array(24)).isSane()).toBe(false);
+    expect(await Promise.all([49, 50, 51, 60, 61].map(before))).toEqual(expected);
+    const reopened = new TimeIndex(1000, on(disk), 2);
+    expect(reopened.check(undefined)).toBe(true);
+    expect(reopened.last).toEqual({ timestamp: 60, offset: 1004 });
+    disk.put(PATH, new Uint8Array(24));
+    expect(new TimeIndex(1000, on(disk), 2).check(undefined)).toBe(false);
   });
 
-  test("the transaction index is Kafka's 34-byte entries and answers by overlap, stopping where nothing can follow", () => {
-    const index = new TransactionIndex();
+  test("the transaction index is Kafka's 34-byte entries and answers by overlap, stopping where nothing can follow", async () => {
+    const disk = new MemoryDisk();
+    const index = new TransactionIndex(on(disk));
     index.append({ producerId: 1, firstOffset: 5, lastOffset: 10, lastStableOffset: 7 });
     index.append({ producerId: 2, firstOffset: 7, lastOffset: 20, lastStableOffset: 21 });
     index.append({ producerId: 3, firstOffset: 30, lastOffset: 40, lastStableOffset: 41 });
-    expect(index.entries.unwritten().length).toBe(3 * 34);
-    expect([...index.entries.unwritten().subarray(0, 10)]).toEqual([0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
-    const collect = (from: number, to: number): [number[], boolean] => {
-      const found: Parameters<typeof index.collect>[2] = [];
-      const done = index.collect(from, to, found);
+    const collect = async (from: number, to: number): Promise<[number[], boolean]> => {
+      const found: AbortedTransaction[] = [];
+      const done = await index.collect(from, to, found);
       return [found.map((one) => one.producerId), done];
     };
-    expect(collect(0, 100)).toEqual([[1, 2, 3], false]);
-    expect(collect(11, 20)).toEqual([[2], true]);
-    expect(collect(41, 100)).toEqual([[], false]);
-    expect(collect(0, 6)).toEqual([[1], true]);
-    const file = index.entries.unwritten().slice();
-    expect(new TransactionIndex(file).isSane(0)).toBe(true);
-    expect(new TransactionIndex(file).isSane(11)).toBe(false);
-    expect(new TransactionIndex(file.slice(0, 33)).isSane(0)).toBe(false);
+    for (const _ of ["in memory", "in the file"]) {
+      expect(await collect(0, 100)).toEqual([[1, 2, 3], false]);
+      expect(await collect(11, 20)).toEqual([[2], true]);
+      expect(await collect(41, 100)).toEqual([[], false]);
+      expect(await collect(0, 6)).toEqual([[1], true]);
+      await index.entries.save();
+    }
+    const bytes = disk.content(PATH);
+    expect(bytes.length).toBe(3 * 34);
+    expect([...bytes.subarray(0, 10)]).toEqual([0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+    const inOrder = (content: Uint8Array, baseOffset: number): boolean[] => {
+      const next = abortedInOrder(baseOffset);
+      return [0, 34, 68].map((at) => next(content, at));
+    };
+    expect(inOrder(bytes, 0)).toEqual([true, true, true]);
+    expect(inOrder(bytes, 11)).toEqual([false, true, true]);
+    expect(inOrder(bytes.slice().fill(0, 34, 68), 0)).toEqual([true, false, true]);
+    expect(inOrder(bytes.slice().fill(7, 0, 1), 0)).toEqual([false, true, true]);
   });
 });

@@ -98,20 +98,12 @@ describe("BunDisk", () => {
     expect(disk.readFile(`${root}/none`)).toBeUndefined();
   });
 
-  test("maps a sealed file, also an empty one", async () => {
-    disk.replaceFile(`${root}/mapped`, text("sealed"));
-    expect(Buffer.from(disk.mapReadOnly(`${root}/mapped`)).toString()).toBe("sealed");
-    disk.replaceFile(`${root}/empty`, new Uint8Array(0));
-    expect(disk.mapReadOnly(`${root}/empty`).length).toBe(0);
-  });
-
   test("what the system refuses is a DiskError that says why", () => {
     const missing = failure(() => disk.open(`${root}/none/file`, "write"));
     expect(missing).toBeInstanceOf(DiskError);
     expect(missing).toMatchObject({ code: "ENOENT", operation: "open", path: `${root}/none/file` });
     expect(failure(() => disk.open(`${root}/none`, "read"))).toMatchObject({ code: "ENOENT" });
     expect(failure(() => disk.rename(`${root}/none`, `${root}/other`))).toMatchObject({ code: "ENOENT" });
-    expect(failure(() => disk.mapReadOnly(`${root}/none`))).toMatchObject({ code: "ENOENT" });
     const file = disk.open(`${root}/read-only`, "write");
     file.close();
     file.close();

@@ -8,7 +8,8 @@ afterAll(() => installNativeCrc32c(undefined, 0));
 const bytes = Uint8Array.from({ length: 4 * NATIVE_CRC32C_FROM }, (_, index) => (index * 7919) >>> 3);
 const same = () => {
   for (const length of [0, 1, NATIVE_CRC32C_FROM - 1, NATIVE_CRC32C_FROM, NATIVE_CRC32C_FROM + 1, bytes.length - 3])
-    expect(crc32c(bytes, 3, 3 + length)).toBe(portableCrc32c(bytes, 3, 3 + length));
+    for (const previous of [0, 0x1234_5678, 0xffff_ffff])
+      expect(crc32c(bytes, 3, 3 + length, previous)).toBe(portableCrc32c(bytes, 3, 3 + length, previous));
 };
 
 test("loaded at once", () => {

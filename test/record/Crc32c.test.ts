@@ -34,6 +34,15 @@ describe("crc32c", () => {
     );
   });
 
+  test("in pieces: continued from what came before", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 200 }), fc.nat(200), (bytes, cut) => {
+        const at = Math.min(cut, bytes.length);
+        expect(crc32c(bytes, at, bytes.length, crc32c(bytes, 0, at))).toBe(slowCrc32c(bytes));
+      }),
+    );
+  });
+
   test("an installed implementation is asked from its threshold on, with the bounds applied", () => {
     const asked: Uint8Array[] = [];
     installNativeCrc32c((bytes) => asked.push(bytes), 4);

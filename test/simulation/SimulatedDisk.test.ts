@@ -291,6 +291,21 @@ describe("SimulatedDisk", () => {
     expect(text(disk.readFile("/d/a"))).toBe("123abcdI");
   });
 
+  test("a file closed in the middle of a read or a write is told", () => {
+    for (const act of ["read", "write"] as const) {
+      const run = (): void =>
+        new Simulation({ seed: 1 }).run(async (world) => {
+          const process = world.process("p", { disk: world.makeDisk("d", { pendingChance: 1 }) });
+          process.disk.makeDirectory("/d");
+          const file = process.disk.open("/d/a", "write");
+          const acting = act === "read" ? file.read(new Uint8Array(4), 0) : file.write([bytes("x")], 0);
+          file.close();
+          await acting;
+        });
+      expect(run).toThrow(`closed in the middle of a ${act}`);
+    }
+  });
+
   test("a file used after close, and a chunk changed while the disk owns it, are told", async () => {
     const { disk } = instant();
     const file = disk.open("/d/a", "write");

@@ -146,9 +146,6 @@ export class MemoryDisk implements Disk {
   replaceFile(path: string, content: Uint8Array): void {
     this.put(path, content);
   }
-  mapReadOnly(path: string): Uint8Array {
-    return this.content(path);
-  }
   freeBytes(): number {
     return Number.MAX_SAFE_INTEGER;
   }

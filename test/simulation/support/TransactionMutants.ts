@@ -71,7 +71,7 @@ export const MUTANTS: ReadonlyArray<Mutant> = [
   },
   {
     name: "answered before the journal has it",
-    program: program(4),
+    program: program(4, 4),
     finds: /T9/,
     plant: () => replace(CoordinatorLog.prototype, "whenCommitted", (committed: never) => (committed as () => void)()),
   },
