@@ -3,6 +3,7 @@
  * coordinator is being made or reads its log, and says a broker's refusal by its Kafka name. It owns its connections
  * until it is closed.
  */
+import type { Endpoint } from "../src/platform/Network.ts";
 import { ApiKey, Apis, type KnownApiKey, type RequestOf, type ResponseOf } from "../src/protocol/ApiKeys.ts";
 import { Errors, errorName, isRetriable } from "../src/protocol/Errors.ts";
 import { KafkaClient } from "./testing/KafkaClient.ts";
@@ -18,8 +19,8 @@ const RETRIES = 100;
 export class AdminClient {
   readonly client: KafkaClient;
 
-  constructor(platform: ClientPlatform, bootstrap: { readonly host: string; readonly port: number }) {
-    this.client = new KafkaClient(platform, { bootstrap: [bootstrap], callTimeoutMs: 10_000 });
+  constructor(platform: ClientPlatform, bootstrap: ReadonlyArray<Endpoint>) {
+    this.client = new KafkaClient(platform, { bootstrap, callTimeoutMs: 10_000 });
   }
 
   close(): void {
@@ -69,14 +70,14 @@ export class AdminClient {
 }
 
 /** Runs a tool's command; the client is closed whatever happens. Throws an Error whose message is for the user. */
-export const withAdminClient = async (
+export const withAdminClient = async <A>(
   platform: ClientPlatform,
-  bootstrap: { readonly host: string; readonly port: number },
-  command: (admin: AdminClient) => Promise<void>,
-): Promise<void> => {
+  bootstrap: ReadonlyArray<Endpoint>,
+  command: (admin: AdminClient) => Promise<A>,
+): Promise<A> => {
   const admin = new AdminClient(platform, bootstrap);
   try {
-    await command(admin);
+    return await command(admin);
   } finally {
     admin.close();
   }

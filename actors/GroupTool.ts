@@ -12,8 +12,8 @@ import type { Uuid } from "../src/prelude/Types.ts";
 import { ApiKey, type RequestOf, type ResponseOf } from "../src/protocol/ApiKeys.ts";
 import { Errors, errorName } from "../src/protocol/Errors.ts";
 import { type AdminClient, withAdminClient } from "./AdminClient.ts";
+import type { ExitCode, Tool } from "./Tool.ts";
 import { EARLIEST, type KafkaClient, LATEST } from "./testing/KafkaClient.ts";
-import type { ClientPlatform } from "./testing/KafkaConnection.ts";
 
 type Owner = NonNullable<PartitionLag["owner"]>;
 
@@ -33,25 +33,23 @@ interface Committed {
 
 const keyOf = (topic: string, partition: number): string => `${topic} ${partition}`;
 
-/** Runs one command; the text goes out through `print`. Throws an Error whose message is for the user. */
-export const runGroupTool = (
-  args: GroupArguments,
-  platform: ClientPlatform,
-  print: (text: string) => void,
-): Promise<void> =>
-  withAdminClient(platform, args.bootstrap, async (admin) => {
-    const tool = new GroupTool(admin, args.format, print);
+export const runGroupTool: Tool<GroupArguments> = (args, platform, terminal) =>
+  withAdminClient(platform, args.brokers, async (admin): Promise<ExitCode> => {
+    const tool = new GroupTool(admin, args.format, (text) => terminal.write(text));
     switch (args.verb) {
       case "list":
-        return tool.list(args.states, args.types);
+        await tool.list(args.states, args.types);
+        break;
       case "describe":
         for (const group of args.groups) await tool.describe(group);
-        return;
+        break;
       case "delete":
-        return tool.remove(args.groups);
+        await tool.remove(args.groups);
+        break;
       case "reset":
-        return tool.reset(args);
+        await tool.reset(args);
     }
+    return 0;
   });
 
 class GroupTool {
@@ -60,7 +58,7 @@ class GroupTool {
   constructor(
     private readonly admin: AdminClient,
     private readonly format: OutputFormat,
-    private readonly print: (text: string) => void,
+    private readonly print: (text: string) => Promise<void>,
   ) {
     this.client = admin.client;
   }
@@ -82,7 +80,7 @@ class GroupTool {
       groupState,
       protocolType === "" ? null : protocolType,
     ]);
-    this.print(report(this.format, LISTED_GROUP, rows));
+    await this.print(report(this.format, LISTED_GROUP, rows));
   }
 
   async describe(groupId: string): Promise<void> {
@@ -99,7 +97,7 @@ class GroupTool {
       }),
     ];
     const lags = await Promise.all(all.map((each) => this.lag(each, described.owners)));
-    this.print(describeReport(this.format, { groupId, ...described }, lags));
+    await this.print(describeReport(this.format, { groupId, ...described }, lags));
   }
 
   async remove(groups: ReadonlyArray<string>): Promise<void> {
@@ -109,7 +107,9 @@ class GroupTool {
       const answer = await this.admin.ask(node, ApiKey.DeleteGroups, { groupsNames: [groupId] });
       const error = answer.results[0]?.errorCode ?? Errors.UNKNOWN_SERVER_ERROR;
       if (error === Errors.NONE) {
-        this.print(this.format === "json" ? jsonLines([{ group: groupId, deleted: true }]) : `${groupId} is deleted\n`);
+        await this.print(
+          this.format === "json" ? jsonLines([{ group: groupId, deleted: true }]) : `${groupId} is deleted\n`,
+        );
       } else refused.push(`${groupId}: ${errorName(error)}`);
     }
     if (refused.length > 0) throw new Error(refused.join("; "));
@@ -137,8 +137,8 @@ class GroupTool {
       old < 0 ? null : old,
       offset,
     ]);
-    this.print(report(this.format, resetColumns(execute), rows));
-    if (!execute && this.format === "text") this.print("nothing was changed: add --execute\n");
+    await this.print(report(this.format, resetColumns(execute), rows));
+    if (!execute && this.format === "text") await this.print("nothing was changed: add --execute\n");
   }
 
   /** Where a target is in a partition, never outside of its log. */

@@ -18,7 +18,7 @@ import type { TopicPartition } from "../src/prelude/Types.ts";
 import { ApiKey, type ResponseOf } from "../src/protocol/ApiKeys.ts";
 import { Errors, errorName } from "../src/protocol/Errors.ts";
 import { type AdminClient, withAdminClient } from "./AdminClient.ts";
-import type { ClientPlatform } from "./testing/KafkaConnection.ts";
+import type { ExitCode, Tool } from "./Tool.ts";
 
 type Arguments<Verb extends TransactionArguments["verb"]> = Extract<TransactionArguments, { readonly verb: Verb }>;
 type Described = ResponseOf<typeof ApiKey.DescribeTransactions>["transactionStates"][number];
@@ -26,39 +26,39 @@ type Described = ResponseOf<typeof ApiKey.DescribeTransactions>["transactionStat
 /** Partitions in one DescribeProducers, as in Kafka's tool. */
 const BATCH = 500;
 
-/** Runs one command; the text goes out through `print`. Throws an Error whose message is for the user. */
-export const runTransactionTool = (
-  args: TransactionArguments,
-  platform: ClientPlatform,
-  print: (text: string) => void,
-): Promise<void> =>
-  withAdminClient(platform, args.bootstrap, async (admin) => {
-    const tool = new TransactionTool(admin);
-    switch (args.verb) {
-      case "list":
-        return print(report(args.format, LISTED_TRANSACTION, await tool.list(args)));
-      case "describe":
-        return print(report(args.format, DESCRIBED_TRANSACTION, await tool.describe(args.transactionalIds)));
-      case "describe-producers":
-      case "find-hanging": {
-        const found = args.verb === "find-hanging" ? tool.findHanging(args) : tool.producers(args.scopes);
-        const rows = (await found).map((each) => producerRow(each, admin.now()));
-        return print(report(args.format, PRODUCERS, rows));
-      }
-      case "abort": {
-        const aborted = await tool.abort(args.transactionalId);
-        const text = `${args.transactionalId}: the transaction is aborted, producer ${aborted.producerId} is fenced\n`;
-        return print(args.format === "json" ? `${JSON.stringify({ ...aborted, aborted: true })}\n` : text);
-      }
-      case "abort-hanging": {
-        const { topic, partition, startOffset } = args;
-        await tool.abortHanging(args);
-        const text = `${topic}-${partition}: the transaction from offset ${startOffset} on is aborted\n`;
-        const told = { topic, partition, startOffset, aborted: true };
-        return print(args.format === "json" ? `${JSON.stringify(told)}\n` : text);
-      }
-    }
+export const runTransactionTool: Tool<TransactionArguments> = (args, platform, terminal) =>
+  withAdminClient(platform, args.brokers, async (admin): Promise<ExitCode> => {
+    await terminal.write(await resultOf(new TransactionTool(admin), args, admin.now()));
+    return 0;
   });
+
+/** What one command has to say. */
+const resultOf = async (tool: TransactionTool, args: TransactionArguments, now: number): Promise<string> => {
+  switch (args.verb) {
+    case "list":
+      return report(args.format, LISTED_TRANSACTION, await tool.list(args));
+    case "describe":
+      return report(args.format, DESCRIBED_TRANSACTION, await tool.describe(args.transactionalIds));
+    case "describe-producers":
+    case "find-hanging": {
+      const found = args.verb === "find-hanging" ? tool.findHanging(args) : tool.producers(args.scopes);
+      const rows = (await found).map((each) => producerRow(each, now));
+      return report(args.format, PRODUCERS, rows);
+    }
+    case "abort": {
+      const aborted = await tool.abort(args.transactionalId);
+      const text = `${args.transactionalId}: the transaction is aborted, producer ${aborted.producerId} is fenced\n`;
+      return args.format === "json" ? `${JSON.stringify({ ...aborted, aborted: true })}\n` : text;
+    }
+    case "abort-hanging": {
+      const { topic, partition, startOffset } = args;
+      await tool.abortHanging(args);
+      const text = `${topic}-${partition}: the transaction from offset ${startOffset} on is aborted\n`;
+      const told = { topic, partition, startOffset, aborted: true };
+      return args.format === "json" ? `${JSON.stringify(told)}\n` : text;
+    }
+  }
+};
 
 class TransactionTool {
   constructor(private readonly admin: AdminClient) {}

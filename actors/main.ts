@@ -6,11 +6,14 @@
 import * as Cause from "effect/Cause";
 import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
-import { parseServerArguments, serverHelp } from "../src/cli/ServerArguments.ts";
+import type { Parsed } from "../src/cli/Arguments.ts";
+import type { DumpLogOptions } from "../src/cli/DumpLogArguments.ts";
+import { parseServerArguments } from "../src/cli/ServerArguments.ts";
 import { KAFKA_VERSION, VERSION } from "../src/cli/Version.ts";
 import type { BrokerConfig } from "../src/config/BrokerConfig.ts";
 import { resolveListeners } from "../src/config/Listeners.ts";
 import { loadBrokerConfig } from "../src/config/LoadBrokerConfig.ts";
+import { makeBunClock } from "../src/platform/BunClock.ts";
 import { makeBunHttpServer } from "../src/platform/BunHttpServer.ts";
 import { makeBunPlatform } from "../src/platform/BunPlatform.ts";
 import type { Clock } from "../src/platform/Clock.ts";
@@ -19,67 +22,76 @@ import { type Log, makeLogger } from "../src/platform/Logger.ts";
 import { type Broker, startBroker } from "./Broker.ts";
 import { type HttpDoor, openHttpDoor, probeHttpListeners } from "./HttpDoor.ts";
 import { StartupError } from "./StartupError.ts";
+import type { Tool } from "./Tool.ts";
 
 const fail = (message: string, code: number): never => {
   process.stderr.write(`odradek: ${message}\n`);
   process.exit(code);
 };
 
-/** A tool's work: a client, not a broker. */
-const toolEnds = async (work: Promise<void>): Promise<void> => {
-  await work.catch((error: unknown) => fail(error instanceof Error ? error.message : String(error), 1));
-  process.exit(0);
-};
-
-const printOut = (text: string): void => void process.stdout.write(text);
-
-/** `odradek group …`. The tools are loaded only when they are asked for, so that they cost no start. */
-const group = async (args: ReadonlyArray<string>): Promise<void> => {
-  const { groupHelp, parseGroupArguments } = await import("../src/cli/GroupArguments.ts");
-  const parsed = parseGroupArguments(args);
-  if ("error" in parsed) return fail(`${parsed.error} (group --help lists the verbs)`, 2);
-  if (parsed.verb === "help") return printOut(groupHelp());
-  const { runGroupTool } = await import("./GroupTool.ts");
-  return toolEnds(runGroupTool(parsed, makeBunPlatform(), printOut));
-};
-
-/** `odradek txn …`. */
-const transactions = async (args: ReadonlyArray<string>): Promise<void> => {
-  const { parseTransactionArguments, transactionHelp } = await import("../src/cli/TransactionArguments.ts");
-  const parsed = parseTransactionArguments(args);
-  if ("error" in parsed) return fail(`${parsed.error} (txn --help lists the verbs)`, 2);
-  if (parsed.verb === "help") return printOut(transactionHelp());
-  const { runTransactionTool } = await import("./TransactionTool.ts");
-  return toolEnds(runTransactionTool(parsed, makeBunPlatform(), printOut));
-};
-
-/** `odradek dump-log …`: reads files, starts nothing. */
-const dump = async (args: ReadonlyArray<string>): Promise<void> => {
-  const { dumpLogHelp, parseDumpLogArguments } = await import("../src/cli/DumpLogArguments.ts");
-  const parsed = parseDumpLogArguments(args);
-  if (parsed.kind === "help") return void process.stdout.write(dumpLogHelp());
+/** Runs a command that is a client, not a broker: its code is loaded only now, so that it costs a broker's start nothing. */
+const run = async <Arguments>(parsed: Parsed<Arguments>, load: () => Promise<Tool<Arguments>>): Promise<void> => {
   if (parsed.kind === "error") return fail(parsed.message, 2);
+  if (parsed.kind === "help") return void process.stdout.write(parsed.text);
+  const tool = await load();
+  const { makeBunTerminal } = await import("../src/platform/BunTerminal.ts");
+  const { OutputClosed } = await import("../src/platform/Terminal.ts");
+  const terminal = makeBunTerminal();
+  try {
+    process.exit(await tool(parsed.arguments, makeBunPlatform(), terminal));
+  } catch (error) {
+    // Who stops reading has read enough: `| head` is no failure.
+    if (error instanceof OutputClosed) process.exit(0);
+    terminal.note(`odradek: ${error instanceof Error ? error.message : String(error)}`);
+    process.exit(1);
+  }
+};
+
+type Command = (args: ReadonlyArray<string>) => Promise<void>;
+
+const commands: Readonly<Record<string, Command>> = {
+  "dump-log": async (args) => dump((await import("../src/cli/DumpLogArguments.ts")).parseDumpLogArguments(args)),
+  group: async (args) =>
+    run(
+      (await import("../src/cli/GroupArguments.ts")).parseGroupArguments(args, process.env),
+      async () => (await import("./GroupTool.ts")).runGroupTool,
+    ),
+  topic: async (args) =>
+    run(
+      (await import("../src/cli/TopicArguments.ts")).parseTopicArguments(args, makeBunClock().wall(), process.env),
+      async () => (await import("./TopicTool.ts")).runTopicTool,
+    ),
+  txn: async (args) =>
+    run(
+      (await import("../src/cli/TransactionArguments.ts")).parseTransactionArguments(args, process.env),
+      async () => (await import("./TransactionTool.ts")).runTransactionTool,
+    ),
+};
+
+/** `odradek dump-log …`: reads files, speaks with nobody. */
+const dump = async (parsed: Parsed<DumpLogOptions>): Promise<void> => {
+  if (parsed.kind === "error") return fail(parsed.message, 2);
+  if (parsed.kind === "help") return void process.stdout.write(parsed.text);
   const { dumpLog } = await import("../src/cli/DumpLog.ts");
   const { disk, codecs } = makeBunPlatform();
-  const fine = await dumpLog(parsed.options, {
+  const fine = await dumpLog(parsed.arguments, {
     disk,
     codecs,
     out: (line) => void process.stdout.write(`${line}\n`),
     err: (line) => void process.stderr.write(`${line}\n`),
   });
-  process.exitCode = parsed.options.verify && !fine ? 1 : 0;
+  process.exitCode = parsed.arguments.verify && !fine ? 1 : 0;
 };
 
-/** Runs the broker until a signal ends it. */
+/** Runs a command, or the broker until a signal ends it. */
 const main = async (args: ReadonlyArray<string>): Promise<void> => {
-  if (args[0] === "dump-log") return dump(args.slice(1));
-  if (args[0] === "group") return group(args.slice(1));
-  if (args[0] === "txn") return transactions(args.slice(1));
+  const [first, ...rest] = args[0] === "--" ? args.slice(1) : args;
+  const command = first === undefined ? undefined : commands[first];
+  if (command !== undefined) return command(rest);
   const parsed = parseServerArguments(args);
-  if (parsed.kind === "help") return void process.stdout.write(serverHelp());
-  if (parsed.kind === "version") return void process.stdout.write(`odradek ${VERSION} (Kafka ${KAFKA_VERSION})\n`);
+  if (parsed.kind === "help") return void process.stdout.write(parsed.text);
   if (parsed.kind === "error") return fail(parsed.message, 2);
-  const { configFile, overrides, logFormat } = parsed.options;
+  const { configFile, overrides, logFormat } = parsed.arguments;
   const platform = makeBunPlatform();
   const log = makeLogger({ format: logFormat, now: () => platform.clock.wall() });
   const loaded = loadBrokerConfig({

@@ -2,6 +2,16 @@
  * `odradek dump-log …`: text in, a decision out. The options are those of Kafka's `kafka-dump-log` (DumpLogSegments), and
  * files may be given as they are; `--json` and `--verify` are ours.
  */
+import {
+  endingFlag,
+  flag,
+  type Parsed,
+  parsedBy,
+  readArguments,
+  UsageError,
+  valued,
+  wholeNumber,
+} from "./Arguments.ts";
 
 /** How the keys and values of a log are read. */
 export type DumpDecoder = "text" | "offsets" | "transactions" | "metadata";
@@ -24,79 +34,53 @@ export interface DumpLogOptions {
   readonly decoder: DumpDecoder | undefined;
 }
 
-export type DumpLogArguments =
-  | { readonly kind: "dump"; readonly options: DumpLogOptions }
-  | { readonly kind: "help" }
-  | { readonly kind: "error"; readonly message: string };
-
-const decoders: Readonly<Record<string, DumpDecoder>> = {
-  "--offsets-decoder": "offsets",
-  "--transaction-log-decoder": "transactions",
-  "--cluster-metadata-decoder": "metadata",
+const options = {
+  files: valued("--files"),
+  maxBytes: valued("--max-bytes"),
+  /** The largest message is known here: a batch says how long it is. */
+  maxMessageSize: valued("--max-message-size"),
+  json: flag("--json"),
+  verify: flag("--verify"),
+  deepIteration: flag("--deep-iteration"),
+  printDataLog: flag("--print-data-log"),
+  skipRecordMetadata: flag("--skip-record-metadata"),
+  verifyIndexOnly: flag("--verify-index-only"),
+  indexSanityCheck: flag("--index-sanity-check"),
+  offsets: flag("--offsets-decoder"),
+  transactions: flag("--transaction-log-decoder"),
+  metadata: flag("--cluster-metadata-decoder"),
+  help: endingFlag("--help", "-h"),
 };
-const flags = new Set([
-  "--json",
-  "--verify",
-  "--deep-iteration",
-  "--print-data-log",
-  "--skip-record-metadata",
-  "--verify-index-only",
-  "--index-sanity-check",
-]);
-const valued = new Set(["--files", "--max-bytes", "--max-message-size"]);
 
-/** Understands what follows `dump-log`. A lone `--`, which package runners pass on, is skipped. */
-export const parseDumpLogArguments = (args: ReadonlyArray<string>): DumpLogArguments => {
-  const files: string[] = [];
-  const given = new Set<string>();
-  let maxBytes = Number.POSITIVE_INFINITY;
-  let decoder: DumpDecoder | undefined;
-  const error = (message: string): DumpLogArguments => ({
-    kind: "error",
-    message: `${message} (dump-log --help lists the options)`,
+/** Understands what follows `dump-log`. */
+export const parseDumpLogArguments = (args: ReadonlyArray<string>): Parsed<DumpLogOptions> =>
+  parsedBy("dump-log", () => {
+    const given = readArguments(args, options);
+    if (given.has("help")) return { kind: "help", text: dumpLogHelp };
+    const named = given.all("files").flatMap((each) => each.split(",").filter((file) => file !== ""));
+    const files = [...named, ...given.words];
+    if (files.length === 0) throw new UsageError("no file given");
+    const decoder = (["offsets", "transactions", "metadata"] as const).find((each) => given.has(each));
+    const maxBytes = given.last("maxBytes");
+    const printData = given.has("printDataLog") || decoder !== undefined;
+    return {
+      kind: "run",
+      arguments: {
+        files,
+        json: given.has("json"),
+        verify: given.has("verify"),
+        deep: printData || given.has("deepIteration") || given.has("verify"),
+        printData,
+        skipRecordMetadata: given.has("skipRecordMetadata"),
+        verifyIndexOnly: given.has("verifyIndexOnly"),
+        indexSanityOnly: given.has("indexSanityCheck"),
+        maxBytes: maxBytes === undefined ? Number.POSITIVE_INFINITY : wholeNumber(maxBytes, "--max-bytes", 0),
+        decoder,
+      },
+    };
   });
-  for (let at = 0; at < args.length; at += 1) {
-    const argument = args[at]!;
-    if (argument === "--") continue;
-    if (argument === "--help" || argument === "-h") return { kind: "help" };
-    if (!argument.startsWith("-")) {
-      files.push(argument);
-      continue;
-    }
-    const equals = argument.indexOf("=");
-    const name = equals < 0 ? argument : argument.slice(0, equals);
-    if (decoders[name] !== undefined) decoder = decoders[name];
-    else if (flags.has(name)) given.add(name);
-    else if (!valued.has(name)) return error(`unknown option ${argument}`);
-    else {
-      const value = equals < 0 ? args[++at] : argument.slice(equals + 1);
-      if (value === undefined || value === "") return error(`${name} needs a value`);
-      if (name === "--files") files.push(...value.split(",").filter((file) => file !== ""));
-      else if (!/^\d{1,15}$/.test(value)) return error(`${name} ${value}: not a number`);
-      // The largest message is known here: a batch says how long it is.
-      else if (name === "--max-bytes") maxBytes = Number(value);
-    }
-  }
-  if (files.length === 0) return error("no file given");
-  const printData = given.has("--print-data-log") || decoder !== undefined;
-  return {
-    kind: "dump",
-    options: {
-      files,
-      json: given.has("--json"),
-      verify: given.has("--verify"),
-      deep: printData || given.has("--deep-iteration") || given.has("--verify"),
-      printData,
-      skipRecordMetadata: given.has("--skip-record-metadata"),
-      verifyIndexOnly: given.has("--verify-index-only"),
-      indexSanityOnly: given.has("--index-sanity-check"),
-      maxBytes,
-      decoder,
-    },
-  };
-};
 
-export const dumpLogHelp = (): string => `Prints what a partition's files hold, as Kafka's kafka-dump-log does.
+const dumpLogHelp = `Prints what a partition's files hold, as Kafka's kafka-dump-log does.
 
 Usage: odradek dump-log [OPTIONS] FILE...      (bun scripts/run.mjs dump-log …)
 

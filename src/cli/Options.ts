@@ -1,84 +1,53 @@
 /**
- * What the command lines of the administrator's tools share: options and words in any order, `--name value` or
- * `--name=value`, and the two options every tool has. What is wrong is told as one line.
+ * The options that commands share: which brokers they ask, and how the tools that print rows print them. What is wrong is
+ * told as one line.
  */
+import type { Endpoint } from "../platform/Network.ts";
+import { endingFlag, flag, type Given, oneOf, UsageError, valued } from "./Arguments.ts";
 
-export interface OptionNames {
-  readonly valued: ReadonlyArray<string>;
-  readonly plain: ReadonlyArray<string>;
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+export interface DoorArguments {
+  /** Asked first; at least one. */
+  readonly brokers: ReadonlyArray<Endpoint>;
 }
 
 /** How a tool prints: tables for people, or JSON, one object a line. */
 export type OutputFormat = "text" | "json";
 
-/** What every tool's arguments hold. */
-export interface ToolOptions {
-  readonly bootstrap: { readonly host: string; readonly port: number };
+/** What the arguments of every tool that prints rows hold. */
+export interface ToolOptions extends DoorArguments {
   readonly format: OutputFormat;
 }
 
-/** By name, with what was given each time; a plain option's is the empty text. */
-export type Options = ReadonlyMap<string, ReadonlyArray<string>>;
-
-const DEFAULT_BOOTSTRAP = { host: "127.0.0.1", port: 9092 };
-const SHARED: OptionNames = { valued: ["--bootstrap"], plain: ["--json", "--help"] };
-
-/** Splits options from words; a text is what is wrong. */
-const splitOptions = (
-  args: ReadonlyArray<string>,
-  names: OptionNames,
-): { readonly words: ReadonlyArray<string>; readonly options: Options } | string => {
-  const words: string[] = [];
-  const options = new Map<string, string[]>();
-  for (let at = 0; at < args.length; at += 1) {
-    const argument = args[at]!;
-    // Package runners pass it on.
-    if (argument === "--") continue;
-    if (!argument.startsWith("--")) {
-      words.push(argument);
-      continue;
-    }
-    const equals = argument.indexOf("=");
-    const name = equals < 0 ? argument : argument.slice(0, equals);
-    const takesValue = SHARED.valued.includes(name) || names.valued.includes(name);
-    if (!takesValue && !SHARED.plain.includes(name) && !names.plain.includes(name)) return `unknown option ${name}`;
-    const value = !takesValue ? "" : equals < 0 ? args[++at] : argument.slice(equals + 1);
-    if (value === undefined || (takesValue && value === "")) return `${name} needs a value`;
-    options.set(name, [...(options.get(name) ?? []), value]);
-  }
-  return { words, options };
+export const doorOptions = {
+  brokers: valued("--brokers", "-b", "--bootstrap", "--bootstrap-server"),
+  help: endingFlag("--help", "-h"),
 };
 
-/** `VERB NAME… --options`, as every tool is called. */
-export interface ToolCommand {
-  readonly verb: string;
-  readonly names: ReadonlyArray<string>;
-  readonly options: Options;
-  readonly shared: ToolOptions;
-}
+export const toolOptions = { ...doorOptions, json: flag("--json"), format: valued("--format") };
 
-/** The command, or that help is wanted, or what is wrong. */
-export const readCommand = (
-  args: ReadonlyArray<string>,
-  optionNames: OptionNames,
-): ToolCommand | { readonly verb: "help" } | { readonly error: string } => {
-  const parts = splitOptions(args, optionNames);
-  if (typeof parts === "string") return { error: parts };
-  const { words, options } = parts;
-  const [verb, ...names] = words;
-  if (verb === undefined || options.has("--help")) return { verb: "help" };
-  const bootstrap = bootstrapOf(options.get("--bootstrap")?.at(-1));
-  if (bootstrap === undefined) return { error: "--bootstrap: expected HOST:PORT" };
-  return { verb, names, options, shared: { bootstrap, format: options.has("--json") ? "json" : "text" } };
+const DEFAULT_BROKERS = "127.0.0.1:9092";
+
+/** Throws `UsageError`. */
+export const readDoor = (given: Given<keyof typeof doorOptions>, environment: Environment): DoorArguments => {
+  const text = given.last("brokers") ?? environment.ODRADEK_BROKERS ?? DEFAULT_BROKERS;
+  return { brokers: text.split(",").map(endpointOf) };
 };
 
-const bootstrapOf = (text: string | undefined): ToolOptions["bootstrap"] | undefined => {
-  if (text === undefined) return DEFAULT_BOOTSTRAP;
-  const colon = text.lastIndexOf(":");
-  const port = Number(text.slice(colon + 1));
-  return colon > 0 && Number.isInteger(port) && port > 0 && port < 65_536
-    ? { host: text.slice(0, colon), port }
-    : undefined;
+/** Throws `UsageError`. */
+export const readTool = (given: Given<keyof typeof toolOptions>, environment: Environment): ToolOptions => ({
+  ...readDoor(given, environment),
+  format: given.has("json") ? "json" : oneOf(given.last("format") ?? "text", "--format", ["text", "json"]),
+});
+
+/** `host:port`, `[::1]:9092`, or a host alone with Kafka's port. */
+const endpointOf = (text: string): Endpoint => {
+  const [, bracketed, plain, port = "9092"] = /^(?:\[([^\]]+)\]|([^:\s]+))(?::(\d+))?$/.exec(text.trim()) ?? [];
+  const host = bracketed ?? plain;
+  if (host === undefined || Number(port) < 1 || Number(port) > 65_535)
+    throw new UsageError(`--brokers ${text}: expected HOST:PORT`);
+  return { host, port: Number(port) };
 };
 
 /** A topic, or some of its partitions; undefined: all of them. */
@@ -98,7 +67,18 @@ export const scopeOf = (text: string): TopicScope | undefined => {
   return partitions.every(Number.isSafeInteger) ? { topic: text.slice(0, colon), partitions } : undefined;
 };
 
-/** The help's lines about the options every tool has. */
-export const SHARED_HELP = `  --json                               one JSON object a line instead of tables
-  --bootstrap HOST:PORT                a broker (default 127.0.0.1:9092)
+/** The same, for words; throws `UsageError`. */
+export const readScopes = (words: ReadonlyArray<string>, option = ""): TopicScope[] =>
+  words.map((word) => {
+    const scope = scopeOf(word);
+    if (scope === undefined) throw new UsageError(`${option}${word}: expected TOPIC or TOPIC:0,1`);
+    return scope;
+  });
+
+/** The help's lines about them. */
+export const DOOR_HELP = `  --brokers, -b HOST:PORT[,…]          brokers to ask first (default ${DEFAULT_BROKERS}, or $ODRADEK_BROKERS)
+  --help, -h                           print this
 `;
+
+export const TOOL_HELP = `  --json                               one JSON object a line instead of tables
+${DOOR_HELP}`;

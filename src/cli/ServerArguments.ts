@@ -3,7 +3,8 @@
  * (`kafka-server-start.sh server.properties --override key=value`) with `--config` beside the positional file.
  */
 import { brokerConfigKey } from "../config/BrokerConfig.ts";
-import { KAFKA_VERSION } from "./Version.ts";
+import { endingFlag, oneOf, type Parsed, parsedBy, readArguments, UsageError, valued } from "./Arguments.ts";
+import { KAFKA_VERSION, VERSION } from "./Version.ts";
 
 export type LogFormat = "human" | "json";
 
@@ -15,56 +16,30 @@ export interface ServerOptions {
   readonly logFormat: LogFormat;
 }
 
-export type ServerArguments =
-  | { readonly kind: "start"; readonly options: ServerOptions }
-  | { readonly kind: "help" }
-  | { readonly kind: "version" }
-  /** One line saying what is wrong; exit code 2 is usual. */
-  | { readonly kind: "error"; readonly message: string };
+const options = {
+  config: valued("--config"),
+  override: valued("--override"),
+  logFormat: valued("--log-format"),
+  version: endingFlag("--version"),
+  help: endingFlag("--help", "-h"),
+};
 
-const valued = new Set(["--config", "--override", "--log-format"]);
-
-/** Understands what follows the program's name. A lone `--`, which package runners pass on, is skipped. */
-export function parseServerArguments(args: ReadonlyArray<string>): ServerArguments {
-  const overrides: string[] = [];
-  let configFile: string | undefined;
-  let logFormat: LogFormat = "human";
-  const error = (message: string): ServerArguments => ({
-    kind: "error",
-    message: `${message} (--help lists the options)`,
+/** Understands what follows the program's name. */
+export const parseServerArguments = (args: ReadonlyArray<string>): Parsed<ServerOptions> =>
+  parsedBy("odradek", () => {
+    const given = readArguments(args, options);
+    if (given.has("help")) return { kind: "help", text: serverHelp() };
+    if (given.has("version")) return { kind: "help", text: `odradek ${VERSION} (Kafka ${KAFKA_VERSION})\n` };
+    const [file, second] = given.words;
+    if (second !== undefined) throw new UsageError(`unexpected argument ${second}`);
+    const files = [...given.all("config"), ...(file === undefined ? [] : [file])];
+    if (files.length > 1) throw new UsageError("more than one configuration file");
+    const overrides = given.all("override");
+    const wrong = overrides.find((each) => each.indexOf("=") < 1);
+    if (wrong !== undefined) throw new UsageError(`--override ${wrong}: expected key=value`);
+    const logFormat = oneOf(given.last("logFormat") ?? "human", "--log-format", ["human", "json"]);
+    return { kind: "run", arguments: { configFile: files[0], overrides, logFormat } };
   });
-
-  for (let i = 0; i < args.length; i++) {
-    const argument = args[i] ?? "";
-    if (argument === "--") continue;
-    if (argument === "--help" || argument === "-h") return { kind: "help" };
-    if (argument === "--version") return { kind: "version" };
-    const equals = argument.startsWith("--") ? argument.indexOf("=") : -1;
-    const option = equals < 0 ? argument : argument.slice(0, equals);
-    if (!valued.has(option)) {
-      if (argument.startsWith("-")) return error(`unknown option ${argument}`);
-      if (configFile !== undefined) return error(`unexpected argument ${argument}`);
-      configFile = argument;
-      continue;
-    }
-    const value = equals < 0 ? args[++i] : argument.slice(equals + 1);
-    if (value === undefined || value === "") return error(`${option} needs a value`);
-    switch (option) {
-      case "--config":
-        if (configFile !== undefined) return error("more than one configuration file");
-        configFile = value;
-        break;
-      case "--override":
-        if (value.indexOf("=") < 1) return error(`--override ${value}: expected key=value`);
-        overrides.push(value);
-        break;
-      default:
-        if (value !== "human" && value !== "json") return error(`--log-format ${value}: allowed are human and json`);
-        logFormat = value;
-    }
-  }
-  return { kind: "start", options: { configFile, overrides, logFormat } };
-}
 
 const shown = [
   "listeners",
@@ -76,8 +51,7 @@ const shown = [
   "num.partitions",
 ] as const;
 
-/** What `--help` prints. */
-export function serverHelp(): string {
+function serverHelp(): string {
   const rows = shown.map((name) => `  ${name.padEnd(26)} ${brokerConfigKey(name)?.default ?? "(unset)"}`);
   return `Odradek, a broker that Apache Kafka's clients use unmodified (protocol and files of Kafka ${KAFKA_VERSION}).
 
@@ -89,6 +63,8 @@ Usage: bun run server [FILE] [OPTIONS]
   --log-format FORMAT    human (default) or json, one object a line
   --version              print the version
   --help                 print this
+
+Other commands, each with its own --help: produce, consume, topic, group, dump-log.
 
 Settings have Kafka's names. They are taken from, later wins: built-in values, FILE, the environment
 (KAFKA_ and the name, with "_" for ".", "__" for "_" and "___" for "-"), --override. Some built-in values:

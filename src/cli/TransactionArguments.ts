@@ -2,14 +2,16 @@
  * `odradek txn …`: text in, a decision out. The verbs are those of `kafka-transactions`; `abort` takes a transactional id
  * (Kafka's `forceTerminateTransaction`) or the place where a hanging transaction begins.
  */
+import { type Given, type Parsed, parsedBy, readArguments, UsageError, valued, wholeNumber } from "./Arguments.ts";
 import {
-  type OptionNames,
-  type Options,
-  readCommand,
-  SHARED_HELP,
+  type Environment,
+  readScopes,
+  readTool,
   scopeOf,
+  TOOL_HELP,
   type ToolOptions,
   type TopicScope,
+  toolOptions,
 } from "./Options.ts";
 
 /** Which transactional ids are listed; an empty list is no condition. */
@@ -43,99 +45,87 @@ export type TransactionArguments = ToolOptions &
       }
   );
 
-export type ParsedTransactionArguments = TransactionArguments | { readonly verb: "help" } | { readonly error: string };
-
-const OPTIONS: OptionNames = {
-  valued: ["--state", "--producer-id", "--duration", "--pattern", "--max-timeout", "--start-offset"],
-  plain: [],
+const options = {
+  ...toolOptions,
+  state: valued("--state"),
+  producerId: valued("--producer-id"),
+  duration: valued("--duration"),
+  pattern: valued("--pattern"),
+  maxTimeout: valued("--max-timeout"),
+  startOffset: valued("--start-offset"),
 };
+
+type TransactionOptions = Given<keyof typeof options>;
 
 const VERBS = "list, describe, describe-producers, find-hanging and abort";
 const DEFAULT_MAX_TIMEOUT_MINUTES = 15;
 const MINUTE_MS = 60_000;
 
-/** The option's last value as a number of at least `least`; a text is what is wrong. */
-const numberOf = (options: Options, name: string, missing: number, least = 0): number | string => {
-  const text = options.get(name)?.at(-1);
-  if (text === undefined) return missing;
-  const value = Number(text);
-  return Number.isSafeInteger(value) && value >= least ? value : `${name} ${text}: expected a number from ${least} on`;
+/** The option's last value as a number of at least `least`. */
+const numberOf = (given: TransactionOptions, name: keyof typeof options, missing: number, least = 0): number => {
+  const text = given.last(name);
+  return text === undefined ? missing : wholeNumber(text, options[name].names[0]!, least);
 };
 
-const scopesOf = (words: ReadonlyArray<string>): TopicScope[] | string => {
-  const scopes: TopicScope[] = [];
-  for (const word of words) {
-    const scope = scopeOf(word);
-    if (scope === undefined) return `${word}: expected TOPIC or TOPIC:0,1`;
-    scopes.push(scope);
-  }
-  return scopes;
-};
+type WithoutShared<A> = A extends unknown ? Omit<A, keyof ToolOptions> : never;
+type TransactionCommand = WithoutShared<TransactionArguments>;
 
 /** Understands what follows `odradek txn`. */
-export const parseTransactionArguments = (args: ReadonlyArray<string>): ParsedTransactionArguments => {
-  const command = readCommand(args, OPTIONS);
-  if (!("names" in command)) return command;
-  const { verb, names, options, shared } = command;
+export const parseTransactionArguments = (
+  args: ReadonlyArray<string>,
+  environment: Environment,
+): Parsed<TransactionArguments> =>
+  parsedBy("txn", () => {
+    const given = readArguments(args, options);
+    const [verb, ...names] = given.words;
+    if (verb === undefined || given.has("help")) return { kind: "help", text: transactionHelp };
+    return { kind: "run", arguments: { ...readTool(given, environment), ...readVerb(verb, names, given) } };
+  });
+
+const readVerb = (verb: string, names: ReadonlyArray<string>, given: TransactionOptions): TransactionCommand => {
   switch (verb) {
     case "list":
-      return names.length > 0 ? { error: `unexpected argument ${names[0]}` } : listOf(options, shared);
+      if (names.length > 0) throw new UsageError(`unexpected argument ${names[0]}`);
+      return listOf(given);
     case "describe":
-      if (names.length === 0) return { error: "describe: which transactional id?" };
-      return { verb, ...shared, transactionalIds: names };
-    case "describe-producers": {
-      if (names.length === 0) return { error: "describe-producers: of which TOPIC or TOPIC:0,1?" };
-      const scopes = scopesOf(names);
-      return typeof scopes === "string" ? { error: scopes } : { verb, ...shared, scopes };
-    }
+      if (names.length === 0) throw new UsageError("describe: which transactional id?");
+      return { verb, transactionalIds: names };
+    case "describe-producers":
+      if (names.length === 0) throw new UsageError("describe-producers: of which TOPIC or TOPIC:0,1?");
+      return { verb, scopes: readScopes(names) };
     case "find-hanging": {
-      const scopes = scopesOf(names);
-      if (typeof scopes === "string") return { error: scopes };
-      const minutes = numberOf(options, "--max-timeout", DEFAULT_MAX_TIMEOUT_MINUTES);
-      return typeof minutes === "string"
-        ? { error: minutes }
-        : { verb, ...shared, scopes, maxTimeoutMs: minutes * MINUTE_MS };
+      const minutes = numberOf(given, "maxTimeout", DEFAULT_MAX_TIMEOUT_MINUTES);
+      return { verb, scopes: readScopes(names), maxTimeoutMs: minutes * MINUTE_MS };
     }
     case "abort":
-      return abortOf(names, options, shared);
+      return abortOf(names, given);
     default:
-      return { error: `there is no txn ${verb}; ${VERBS} there are` };
+      throw new UsageError(`there is no txn ${verb}; ${VERBS} there are`);
   }
 };
 
-const listOf = (options: Options, shared: ToolOptions): ParsedTransactionArguments => {
-  const durationMs = numberOf(options, "--duration", -1, -1);
-  if (typeof durationMs === "string") return { error: durationMs };
-  const producerIds = (options.get("--producer-id") ?? []).map(Number);
-  if (!producerIds.every(Number.isSafeInteger)) return { error: "--producer-id: expected a number" };
-  const states = options.get("--state") ?? [];
-  return {
-    verb: "list",
-    ...shared,
-    states,
-    producerIds,
-    durationMs,
-    pattern: options.get("--pattern")?.at(-1) ?? null,
-  };
-};
+const listOf = (given: TransactionOptions): TransactionCommand => ({
+  verb: "list",
+  states: given.all("state"),
+  producerIds: given.all("producerId").map((text) => wholeNumber(text, "--producer-id", -1)),
+  durationMs: numberOf(given, "duration", -1, -1),
+  pattern: given.last("pattern") ?? null,
+});
 
-const abortOf = (names: ReadonlyArray<string>, options: Options, shared: ToolOptions): ParsedTransactionArguments => {
+const abortOf = (names: ReadonlyArray<string>, given: TransactionOptions): TransactionCommand => {
   const [name] = names;
-  if (name === undefined || names.length > 1) {
-    return { error: "abort: one transactional id, or TOPIC:PARTITION with --start-offset, is needed" };
-  }
-  const startOffset = numberOf(options, "--start-offset", -1);
-  if (typeof startOffset === "string") return { error: startOffset };
-  if (startOffset < 0) return { verb: "abort", ...shared, transactionalId: name };
+  if (name === undefined || names.length > 1)
+    throw new UsageError("abort: one transactional id, or TOPIC:PARTITION with --start-offset, is needed");
+  const startOffset = numberOf(given, "startOffset", -1);
+  if (startOffset < 0) return { verb: "abort", transactionalId: name };
   const { topic, partitions = [] } = scopeOf(name) ?? {};
   const [partition] = partitions;
-  if (topic === undefined || partition === undefined || partitions.length > 1) {
-    return { error: `${name}: expected TOPIC:PARTITION beside --start-offset` };
-  }
-  return { verb: "abort-hanging", ...shared, topic, partition, startOffset };
+  if (topic === undefined || partition === undefined || partitions.length > 1)
+    throw new UsageError(`${name}: expected TOPIC:PARTITION beside --start-offset`);
+  return { verb: "abort-hanging", topic, partition, startOffset };
 };
 
-export const transactionHelp = (): string => `Usage: odradek txn VERB [OPTIONS]
+const transactionHelp = `Usage: odradek txn VERB [OPTIONS]
 
   list [--state STATE] [--producer-id ID] [--duration MS] [--pattern REGEX]
                                        transactional ids and their state; with --duration only those with a transaction
@@ -149,4 +139,8 @@ export const transactionHelp = (): string => `Usage: odradek txn VERB [OPTIONS]
   abort TOPIC:PARTITION --start-offset N
                                        aborts a hanging transaction, as find-hanging shows it
 
-${SHARED_HELP}`;
+${TOOL_HELP}
+For example
+  odradek txn find-hanging orders
+  odradek txn abort orders:3 --start-offset 1200
+`;

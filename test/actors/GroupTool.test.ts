@@ -6,6 +6,8 @@ import { Simulation } from "../../actors/simulation/Simulation.ts";
 import { KafkaClient } from "../../actors/testing/KafkaClient.ts";
 import { parseGroupArguments } from "../../src/cli/GroupArguments.ts";
 import { makeBunCodecs } from "../../src/platform/BunCodecs.ts";
+import { runArguments } from "../support/RunArguments.ts";
+import { TestTerminal } from "../support/TestTerminal.ts";
 
 const codecs = makeBunCodecs();
 
@@ -29,15 +31,13 @@ const simulated = (program: (tool: Tool, wait: (ms: number) => Promise<void>) =>
       await producer.send("t", 0, [{ key: null, value: new Uint8Array(10), timestamp: clock.wall() }]);
     }
     const tool: Tool = async (args) => {
-      const parsed = parseGroupArguments(args.split(" "));
-      if ("error" in parsed || parsed.verb === "help") throw new Error(args);
-      let printed = "";
-      await runGroupTool(parsed, platform, (text) => {
-        printed += text;
-      }).catch((error: unknown) => {
-        printed += `error: ${(error as Error).message}`;
-      });
-      return printed;
+      const parsed = runArguments(parseGroupArguments(args.split(" "), {}));
+      const terminal = new TestTerminal();
+      const failure = await runGroupTool(parsed, platform, terminal).then(
+        () => "",
+        (error: unknown) => `error: ${(error as Error).message}`,
+      );
+      return terminal.output + failure;
     };
     await program(tool, (ms) => new Promise((resolve) => clock.after(ms, resolve)));
     client.close();

@@ -7,6 +7,8 @@ import { KafkaClient } from "../../actors/testing/KafkaClient.ts";
 import { parseTransactionArguments } from "../../src/cli/TransactionArguments.ts";
 import { makeBunCodecs } from "../../src/platform/BunCodecs.ts";
 import { OLD_CLIENT, TransactionalClient } from "../simulation/support/TransactionalClient.ts";
+import { runArguments } from "../support/RunArguments.ts";
+import { TestTerminal } from "../support/TestTerminal.ts";
 
 const codecs = makeBunCodecs();
 const BOOTSTRAP = [{ host: "127.0.0.1", port: 9092 }];
@@ -42,15 +44,13 @@ const simulated = (program: (world: World) => Promise<void>): void => {
     await clients[1].createTopic("t", { partitions: 2 });
     await program({
       tool: async (args) => {
-        const parsed = parseTransactionArguments(args.split(" "));
-        if ("error" in parsed || parsed.verb === "help") throw new Error(args);
-        let printed = "";
-        await runTransactionTool(parsed, platform, (text) => {
-          printed += text;
-        }).catch((error: unknown) => {
-          printed += `error: ${(error as Error).message}`;
-        });
-        return printed;
+        const parsed = runArguments(parseTransactionArguments(args.split(" "), {}));
+        const terminal = new TestTerminal();
+        const failure = await runTransactionTool(parsed, platform, terminal).then(
+          () => "",
+          (error: unknown) => `error: ${(error as Error).message}`,
+        );
+        return terminal.output + failure;
       },
       wait: (ms) => new Promise((resolve) => clock.after(ms, resolve)),
       client: clients[1],

@@ -1,24 +1,27 @@
 import { describe, expect, test } from "bun:test";
-import { groupHelp, parseGroupArguments } from "../../src/cli/GroupArguments.ts";
+import { parseGroupArguments } from "../../src/cli/GroupArguments.ts";
+import { runArguments } from "../support/RunArguments.ts";
 
-const shared = { bootstrap: { host: "127.0.0.1", port: 9092 }, format: "text" } as const;
+const shared = { brokers: [{ host: "127.0.0.1", port: 9092 }], format: "text" } as const;
+const parse = (args: ReadonlyArray<string>) => parseGroupArguments(args, {});
+const argumentsOf = (args: ReadonlyArray<string>) => runArguments(parse(args));
 
 describe("odradek group", () => {
   test("list, with filters that may come again, and a broker", () => {
-    expect(parseGroupArguments(["list"])).toEqual({ verb: "list", ...shared, states: [], types: [] });
+    expect(argumentsOf(["list"])).toEqual({ verb: "list", ...shared, states: [], types: [] });
     const args = ["list", "--state", "Empty", "--state=Stable", "--type", "classic", "--bootstrap", "k.example:19092"];
-    expect(parseGroupArguments(args)).toEqual({
+    expect(argumentsOf(args)).toEqual({
       verb: "list",
       ...shared,
-      bootstrap: { host: "k.example", port: 19_092 },
+      brokers: [{ host: "k.example", port: 19_092 }],
       states: ["Empty", "Stable"],
       types: ["classic"],
     });
   });
 
   test("describe and delete name groups", () => {
-    expect(parseGroupArguments(["describe", "a", "b"])).toEqual({ verb: "describe", ...shared, groups: ["a", "b"] });
-    expect(parseGroupArguments(["delete", "a", "--json"])).toEqual({
+    expect(argumentsOf(["describe", "a", "b"])).toEqual({ verb: "describe", ...shared, groups: ["a", "b"] });
+    expect(argumentsOf(["delete", "a", "--json"])).toEqual({
       verb: "delete",
       ...shared,
       format: "json",
@@ -27,7 +30,7 @@ describe("odradek group", () => {
   });
 
   test("reset has one target, any number of topics, and changes nothing unless told to", () => {
-    expect(parseGroupArguments(["reset", "g", "--to-earliest"])).toEqual({
+    expect(argumentsOf(["reset", "g", "--to-earliest"])).toEqual({
       verb: "reset",
       ...shared,
       group: "g",
@@ -35,9 +38,7 @@ describe("odradek group", () => {
       target: { to: "earliest" },
       execute: false,
     });
-    expect(
-      parseGroupArguments(["reset", "g", "--shift-by", "-5", "--topic=t:0,2", "--topic", "u", "--execute"]),
-    ).toEqual({
+    expect(argumentsOf(["reset", "g", "--shift-by", "-5", "--topic=t:0,2", "--topic", "u", "--execute"])).toEqual({
       verb: "reset",
       ...shared,
       group: "g",
@@ -48,7 +49,7 @@ describe("odradek group", () => {
       target: { to: "shift", value: -5 },
       execute: true,
     });
-    expect(parseGroupArguments(["reset", "g", "--to-datetime", "2026-01-31T12:00:00Z"])).toMatchObject({
+    expect(argumentsOf(["reset", "g", "--to-datetime", "2026-01-31T12:00:00Z"])).toMatchObject({
       target: { to: "time", value: Date.UTC(2026, 0, 31, 12) },
     });
   });
@@ -61,19 +62,20 @@ describe("odradek group", () => {
     ["reset g --to-earliest --to-latest", "one of --to-earliest"],
     ["reset g --to-offset x", "--to-offset x: expected a number"],
     ["reset g --to-latest --topic t:a", "--topic t:a: expected TOPIC or TOPIC:0,1"],
-    ["list --bootstrap nowhere", "--bootstrap: expected HOST:PORT"],
+    ["list --bootstrap a:b", "--brokers a:b: expected HOST:PORT"],
     ["list --nope", "unknown option --nope"],
     ["list --state", "--state needs a value"],
   ];
   for (const [args, says] of wrong) {
     test(`${args}: ${says}`, () => {
-      const parsed = parseGroupArguments(args.split(" "));
-      expect("error" in parsed && parsed.error).toContain(says);
+      const parsed = parse(args.split(" "));
+      expect(parsed.kind === "error" && parsed.message).toContain(says);
     });
   }
 
   test("help names every verb", () => {
-    expect(parseGroupArguments([])).toEqual({ verb: "help" });
-    for (const verb of ["list", "describe", "reset", "delete"]) expect(groupHelp()).toContain(`\n  ${verb} `);
+    const help = parse([]);
+    for (const verb of ["list", "describe", "reset", "delete"])
+      expect(help.kind === "help" && help.text).toContain(`\n  ${verb} `);
   });
 });

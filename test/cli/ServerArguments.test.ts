@@ -1,6 +1,6 @@
 /** The server's command line: what it understands, and that everything else is refused in one line. */
 import { expect, test } from "bun:test";
-import { parseServerArguments, serverHelp } from "../../src/cli/ServerArguments.ts";
+import { parseServerArguments } from "../../src/cli/ServerArguments.ts";
 import { VERSION } from "../../src/cli/Version.ts";
 
 test("options may be given with a space or an equals sign, overrides again and again", () => {
@@ -14,24 +14,25 @@ test("options may be given with a space or an equals sign, overrides again and a
       "--log-format",
       "json",
     ]),
-  ).toEqual({ kind: "start", options: { configFile: "a.properties", overrides: ["a=b=c", "d="], logFormat: "json" } });
+  ).toEqual({ kind: "run", arguments: { configFile: "a.properties", overrides: ["a=b=c", "d="], logFormat: "json" } });
   expect(parseServerArguments([])).toEqual({
-    kind: "start",
-    options: { configFile: undefined, overrides: [], logFormat: "human" },
+    kind: "run",
+    arguments: { configFile: undefined, overrides: [], logFormat: "human" },
   });
 });
 
 test("Kafka's own way to name the file works", () => {
   expect(parseServerArguments(["server.properties", "--override", "node.id=3"])).toMatchObject({
-    kind: "start",
-    options: { configFile: "server.properties", overrides: ["node.id=3"] },
+    kind: "run",
+    arguments: { configFile: "server.properties", overrides: ["node.id=3"] },
   });
 });
 
 test("help and version win over everything after them", () => {
-  expect(parseServerArguments(["--help", "--nonsense"])).toEqual({ kind: "help" });
-  expect(parseServerArguments(["--version"])).toEqual({ kind: "version" });
-  expect(serverHelp()).toContain("PLAINTEXT://127.0.0.1:9092");
+  const help = parseServerArguments(["--help", "--nonsense"]);
+  expect(help.kind === "help" && help.text).toContain("PLAINTEXT://127.0.0.1:9092");
+  const version = parseServerArguments(["--version", "--nonsense"]);
+  expect(version.kind === "help" && version.text).toStartWith(`odradek ${VERSION} (Kafka 4.`);
   expect(VERSION).toMatch(/^\d+\.\d+\.\d+/);
 });
 
@@ -41,7 +42,7 @@ test.each([
   [["--config"], "--config needs a value"],
   [["--override", "novalue"], "--override novalue: expected key=value"],
   [["--override", "=v"], "--override =v: expected key=value"],
-  [["--log-format", "xml"], "--log-format xml: allowed are human and json"],
+  [["--log-format", "xml"], "--log-format xml: allowed are human, json"],
   [["a.properties", "b.properties"], "unexpected argument b.properties"],
   [["a.properties", "--config", "b.properties"], "more than one configuration file"],
 ])("%p is refused", (args, message) => {

@@ -1,8 +1,10 @@
 import { describe, expect, test } from "bun:test";
-import { parseTransactionArguments, transactionHelp } from "../../src/cli/TransactionArguments.ts";
+import { parseTransactionArguments } from "../../src/cli/TransactionArguments.ts";
+import { runArguments } from "../support/RunArguments.ts";
 
-const shared = { bootstrap: { host: "127.0.0.1", port: 9092 }, format: "text" } as const;
-const parse = (args: string) => parseTransactionArguments(args.split(" "));
+const shared = { brokers: [{ host: "127.0.0.1", port: 9092 }], format: "text" } as const;
+const read = (args: string) => parseTransactionArguments(args === "" ? [] : args.split(" "), {});
+const parse = (args: string) => runArguments(read(args));
 
 describe("odradek txn", () => {
   test("list, with filters", () => {
@@ -50,13 +52,13 @@ describe("odradek txn", () => {
   const wrong: ReadonlyArray<readonly [args: string, says: string]> = [
     ["frobnicate", "there is no txn frobnicate"],
     ["list a", "unexpected argument a"],
-    ["list --duration soon", "--duration soon: expected a number from -1 on"],
-    ["list --producer-id x", "--producer-id: expected a number"],
+    ["list --duration soon", "--duration soon: expected a whole number from -1 on"],
+    ["list --producer-id x", "--producer-id x: expected a whole number"],
     ["describe", "which transactional id?"],
     ["describe-producers", "of which TOPIC"],
     ["describe-producers t:x", "t:x: expected TOPIC or TOPIC:0,1"],
     ["find-hanging t:", "t:: expected TOPIC or TOPIC:0,1"],
-    ["find-hanging --max-timeout -1", "--max-timeout -1: expected a number from 0 on"],
+    ["find-hanging --max-timeout -1", "--max-timeout -1: expected a whole number from 0 on"],
     ["abort", "one transactional id"],
     ["abort a b", "one transactional id"],
     ["abort t --start-offset 1", "t: expected TOPIC:PARTITION"],
@@ -65,14 +67,14 @@ describe("odradek txn", () => {
   ];
   for (const [args, says] of wrong) {
     test(`${args}: ${says}`, () => {
-      const parsed = parse(args);
-      expect("error" in parsed && parsed.error).toContain(says);
+      const parsed = read(args);
+      expect(parsed.kind === "error" && parsed.message).toContain(says);
     });
   }
 
   test("help names every verb", () => {
-    expect(parseTransactionArguments([])).toEqual({ verb: "help" });
+    const help = read("");
     for (const verb of ["list", "describe", "describe-producers", "find-hanging", "abort"])
-      expect(transactionHelp()).toContain(`\n  ${verb} `);
+      expect(help.kind === "help" && help.text).toContain(`\n  ${verb} `);
   });
 });

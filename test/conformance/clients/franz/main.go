@@ -1,5 +1,6 @@
 // franz-go against a broker: `franz produce HOST:PORT TOPIC COUNT CODEC` sends values v0 … to partition 0, idempotently;
-// `franz consume HOST:PORT TOPIC COUNT` assigns partition 0 and prints one value a line.
+// `franz consume HOST:PORT TOPIC COUNT` assigns partition 0 and prints one value a line;
+// `franz formats` needs no broker.
 package main
 
 import (
@@ -29,6 +30,10 @@ func check(err error) {
 }
 
 func main() {
+	if len(os.Args) == 2 && os.Args[1] == "formats" {
+		formats()
+		return
+	}
 	verb, broker, topic := os.Args[1], os.Args[2], os.Args[3]
 	count, err := strconv.Atoi(os.Args[4])
 	check(err)
