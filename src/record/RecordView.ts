@@ -22,7 +22,8 @@ export interface RecordContext {
 }
 
 const NO_HEADERS: readonly RecordHeader[] = [];
-const utf8 = new TextDecoder();
+// A byte order mark is part of a key, as in Java.
+const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
 export class RecordView {
   readonly offset: Offset;

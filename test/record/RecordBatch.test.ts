@@ -313,6 +313,11 @@ describe("any batch", () => {
     );
   });
 
+  test("keeps a byte order mark at the beginning of a header's key", () => {
+    const bytes = buildBatch([{ value: null, headers: [{ key: "\ufeffa", value: null }] }]);
+    expect([...records(bytes, 0, codecs)].map(({ headers }) => headers)).toEqual([[{ key: "\ufeffa", value: null }]]);
+  });
+
   test("with changed bytes: read with an error of ours or not at all, and its CRC tells", () => {
     const byteChange = fc.tuple(fc.nat(), fc.integer({ min: 1, max: 255 }));
     fc.assert(
