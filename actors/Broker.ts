@@ -105,8 +105,9 @@ export const startBroker = (platform: Platform, options: BrokerOptions): Effect.
   Effect.gen(function* () {
     const { network, clock, random, tasks, codecs } = platform;
     const { config } = options;
-    let maxOpenFiles = (): number => config.number("log.max.open.files");
-    const disk = limitOpenFiles(platform.disk, () => maxOpenFiles());
+    // Until the metadata has been read: what was set at run time counts from then on.
+    let settled = (): BrokerConfig => config;
+    const disk = limitOpenFiles(platform.disk, () => settled().number("log.max.open.files"));
     const scheduler = makeTaskListScheduler(tasks);
     const run = <A, E>(effect: Effect.Effect<A, E>): Fiber.Fiber<A, E> =>
       Effect.runFork(Effect.provideService(effect, Scheduler.Scheduler, scheduler));
@@ -118,7 +119,13 @@ export const startBroker = (platform: Platform, options: BrokerOptions): Effect.
     const bindings = listenersOf(config);
     for (const { bind } of bindings) probe(network, bind);
     const directory = yield* Effect.promise(async () =>
-      LogDirectory.open(context, { disk, random, config, clusterId: options.clusterId }),
+      LogDirectory.open(context, {
+        disk,
+        random,
+        config,
+        currentConfig: () => settled(),
+        clusterId: options.clusterId,
+      }),
     );
     const snapshotBytes = config.number("metadata.log.max.record.bytes.between.snapshots");
     const metadata = yield* Effect.promise(() =>
@@ -166,7 +173,7 @@ export const startBroker = (platform: Platform, options: BrokerOptions): Effect.
       image: () => controller.image(),
       nextProducerId: (give) => void run(Effect.map(controller.nextProducerId(), ({ producerId }) => give(producerId))),
     });
-    maxOpenFiles = () => current().number("log.max.open.files");
+    settled = current;
     replicas.host(metadata.image);
     directory.sweep((folder, topicId) => folder === METADATA_FOLDER || replicas.hosts(folder, topicId));
     if (!directory.wasClean) yield* Effect.promise(() => replicas.openAll());

@@ -28,6 +28,7 @@ import { Errors, errorName } from "../src/protocol/Errors.ts";
 import type { Codecs } from "../src/record/Compression.ts";
 import { forEachBatch, lastOffsetOf, leaderEpochOf, readBatchInfo } from "../src/record/RecordBatch.ts";
 import type { ActorContext } from "./Actor.ts";
+import { RESERVE } from "./FreeSpace.ts";
 import type { LogDirectory } from "./LogDirectory.ts";
 import { type LoadedLog, Partition } from "./Partition.ts";
 
@@ -70,6 +71,7 @@ export const openMetadataLog = async (
     ...context,
     reopen: (broken, keepBelow) => directory.reopen(broken, keepBelow),
     dirty: (log) => directory.flusher.tell(log),
+    space: RESERVE,
     published: () => undefined,
     wentOffline: (_identity, why) => context.log("error", `the metadata log is offline: ${why}`),
   });

@@ -33,6 +33,7 @@ import type { Random } from "../src/platform/Random.ts";
 import { isPending, type MaybePending, type Offset, type Uuid } from "../src/prelude/Types.ts";
 import type { ActorContext, ActorRef } from "./Actor.ts";
 import { type Flushable, type Flusher, flushTicket, startFlusher } from "./Flusher.ts";
+import { FreeSpace } from "./FreeSpace.ts";
 import type { LoadedLog, NewFolder, Partition } from "./Partition.ts";
 import { StartupError } from "./StartupError.ts";
 
@@ -57,6 +58,8 @@ export interface LogDirectoryServices {
   readonly disk: Disk;
   readonly random: Random;
   readonly config: BrokerConfig;
+  /** With what was set at run time. */
+  readonly currentConfig: () => BrokerConfig;
   /** The cluster id for an empty directory; undefined: a random one. */
   readonly clusterId: string | undefined;
 }
@@ -69,6 +72,7 @@ export class LogDirectory {
   /** As they were in the checkpoint files at start; a partition opened later takes its own from here. */
   private readonly recoveryPoints: Map<string, Offset>;
   private readonly logStartOffsets: Map<string, Offset>;
+  readonly freeSpace: FreeSpace;
 
   private constructor(
     private readonly context: ActorContext,
@@ -84,6 +88,8 @@ export class LogDirectory {
     this.budget = new TailBudget();
     this.recoveryPoints = this.readCheckpoint(RECOVERY_POINT_FILE);
     this.logStartOffsets = this.readCheckpoint(LOG_START_OFFSET_FILE);
+    const minFreeBytes = (): number => services.currentConfig().number("log.min.free.bytes");
+    this.freeSpace = new FreeSpace({ ...context, disk: this.disk, path, minFreeBytes });
     const flusher = startFlusher(context, this.disk, path);
     this.flusher = flusher.actor;
     this.flusherMetrics = flusher.metrics;

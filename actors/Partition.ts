@@ -18,12 +18,13 @@ import { LostFirstBatches } from "../src/partition/LostFirstBatches.ts";
 import { ParkedReplies } from "../src/partition/ParkedReplies.ts";
 import { type AppendReply, type Decision, decide, type PartitionRole } from "../src/partition/Partition.ts";
 import { assertView, type PartitionView } from "../src/partition/PartitionView.ts";
-import type { DiskFile } from "../src/platform/Disk.ts";
+import { DiskError, type DiskFile } from "../src/platform/Disk.ts";
 import { isPending, type MaybePending, type Offset, type Uuid } from "../src/prelude/Types.ts";
 import { Errors } from "../src/protocol/Errors.ts";
 import { isTransactional, stampBatch } from "../src/record/RecordBatch.ts";
 import { type ActorContext, type ActorRef, type Behavior, spawn } from "./Actor.ts";
 import type { Flushable } from "./Flusher.ts";
+import type { Space } from "./FreeSpace.ts";
 
 /** What an opened replica is made of; loading is the opener's work, so that a reload is the same step. */
 export interface LoadedLog {
@@ -63,6 +64,7 @@ export interface PartitionEnvironment extends ActorContext {
   readonly reopen: (broken: LoadedLog, keepBelow: Offset | undefined) => MaybePending<LoadedLog>;
   /** Tells the Flusher of the log's directory. */
   readonly dirty: (log: Flushable) => void;
+  readonly space: Space;
   /** Wakes the waiting fetches of this partition, once per turn. */
   readonly published: (view: PartitionView) => void;
   readonly wentOffline: (identity: PartitionIdentity, why: string) => void;
@@ -277,6 +279,10 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
     const { log, state } = this.loaded;
     const { batch, acks } = command;
     if (this.lostFirsts.mustWait(batch.info, state.producers)) return answer(command, Errors.KAFKA_STORAGE_ERROR);
+    if (command.origin !== "coordinator" && !this.environment.space.admit(batch.info.sizeInBytes)) {
+      this.lostFirsts.refused(batch.info, state.producers);
+      return answer(command, Errors.KAFKA_STORAGE_ERROR);
+    }
     const rules = this.rulesOf(command);
     const decision = decide(state, this.role, { info: batch.info, acks, logAppendTime: batch.logAppendTime, rules });
     const { event } = decision;
@@ -504,6 +510,7 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
   /** The bytes of this turn may or may not be in the file: the outcome is unknown, and that is what is answered. */
   private afterFailedWrite(error: unknown): MaybePending<void> {
     this.environment.log("error", `write to ${this.actor.name} failed: ${String(error)}`);
+    if (error instanceof DiskError && error.code === "ENOSPC") this.environment.space.ranOut();
     this.failStaged(Errors.KAFKA_STORAGE_ERROR);
     return this.reopen(String(error), undefined);
   }

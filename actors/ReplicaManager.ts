@@ -275,6 +275,7 @@ export class ReplicaManager implements ReplicaManagerPort {
         ...this.environment,
         reopen: (broken: LoadedLog, keepBelow) => directory.reopen(broken, keepBelow),
         dirty: (log) => directory.flusher.tell(log),
+        space: directory.freeSpace,
         published: (view) => delayedFetches.published(view),
         wentOffline: (_identity, why) => this.environment.log("error", `${name}-${index} is offline: ${why}`),
       },

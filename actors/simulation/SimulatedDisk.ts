@@ -309,10 +309,14 @@ export class SimulatedDisk {
     return this.options.syncfs ?? true;
   }
 
+  /** What a name still leads to takes space; what was removed does not, durably or not. */
   freeBytes(): number {
-    let used = 0;
-    for (const node of this.everything()) if (node.kind === "file") used += node.content.size;
-    return Math.max(0, (this.options.capacityBytes ?? 2 ** 40) - used);
+    const used = (directory: DirectoryNode): number => {
+      let sum = 0;
+      for (const node of directory.entries.values()) sum += node.kind === "file" ? node.content.size : used(node);
+      return sum;
+    };
+    return Math.max(0, this.totalBytes() - used(this.root));
   }
 
   totalBytes(): number {

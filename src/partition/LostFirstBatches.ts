@@ -1,5 +1,5 @@
 /**
- * Producers whose first batches here were cut from the log after a write or a flush had failed. A log that knows nothing
+ * Producers whose first batches here were cut from the log after a write or a flush had failed, or had no room. A log that knows nothing
  * of a producer takes any sequence from it, so the batch pipelined behind the lost one would be taken first and the retry
  * refused for good. What must stay true: until the lost batch or an earlier one comes again, later ones wait (the client
  * retries in order).
@@ -21,6 +21,14 @@ export class LostFirstBatches {
       if (first === undefined || after.get(producerId) !== undefined || this.firsts.size >= MOST) continue;
       this.firsts.set(producerId, { epoch, sequence: first.firstSequence });
     }
+  }
+
+  /** A batch was refused that may be taken when it comes again. */
+  refused({ producerId, producerEpoch, baseSequence }: BatchInfo, producers: ProducerStateManager): void {
+    if (producerId < 0 || producers.get(producerId) !== undefined || this.firsts.size >= MOST) return;
+    const known = this.firsts.get(producerId);
+    if (known !== undefined && known.epoch === producerEpoch && known.sequence <= baseSequence) return;
+    this.firsts.set(producerId, { epoch: producerEpoch, sequence: baseSequence });
   }
 
   /** Whether a batch that the log would take for a new producer's first is one that follows a lost one. */

@@ -70,6 +70,7 @@ const OWN_KEYS = [
   "http.request.max.bytes",
   "log.flush.policy",
   "log.max.open.files",
+  "log.min.free.bytes",
 ];
 
 test("what we add to Kafka's keys, and what we start with differently, is known", () => {
@@ -83,6 +84,7 @@ test("what we add to Kafka's keys, and what we start with differently, is known"
     "leader.replication.throttled.rate",
     "log.flush.policy",
     "log.max.open.files",
+    "log.min.free.bytes",
     "replica.alter.log.dirs.io.max.bytes.per.second",
   ]);
   const different = [...ourKeys].filter(([, key]) => key.kafkaDefault !== undefined).map(([name]) => name);

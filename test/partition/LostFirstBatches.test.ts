@@ -44,3 +44,18 @@ test("a producer that the log still knows, and a new epoch, wait for nothing", (
   lost.cut(knowing(batch(5)), knowing());
   expect(lost.mustWait(batch(6, 1), knowing())).toBe(false);
 });
+
+test("what follows a new producer's refused first batch waits for it, whatever else is refused meanwhile", () => {
+  const lost = new LostFirstBatches();
+  const nobody = knowing();
+  for (const sequence of [0, 1, 2]) lost.refused(batch(sequence), nobody);
+  expect(lost.mustWait(batch(2), nobody)).toBe(true);
+  expect(lost.mustWait(batch(1), nobody)).toBe(true);
+  expect(lost.mustWait(batch(0), nobody)).toBe(false);
+  lost.refused(batch(0), nobody);
+  expect(lost.mustWait(batch(1), nobody)).toBe(true);
+  // A producer that is known has its sequences looked at by the log itself.
+  lost.refused(batch(7), knowing(batch(6)));
+  expect(lost.mustWait(batch(0), nobody)).toBe(false);
+  expect(lost.mustWait(batch(8), nobody)).toBe(false);
+});
