@@ -98,6 +98,8 @@ export class GatewayStream {
   private readonly isolationLevel: 0 | 1;
   private readonly credit: { records: number; bytes: number };
   private readsUnderWay = 0;
+  /** Its next piece cost more than there was: no other has a turn before it, or large records would never come. */
+  private first: StreamPartition | undefined;
   /** The client was told, and no credit has come since. */
   private starved = false;
   isClosed = false;
@@ -149,7 +151,7 @@ export class GatewayStream {
   /** Nothing more of the partition is pushed until it is placed again; what is read already is dropped. */
   halt(partition: StreamPartition): void {
     partition.placement += 1;
-    partition.state = "paused";
+    this.become(partition, "paused");
     partition.cancelRetry?.();
     partition.cancelRetry = undefined;
     if (partition.waiting !== undefined) this.owner.ports.delayedFetches.cancel(partition.waiting);
@@ -166,8 +168,9 @@ export class GatewayStream {
 
   /** Whether a turn could push something. */
   get wantsTurn(): boolean {
-    const { turns, credit, starved, isClosed, readsUnderWay } = this;
-    return turns.length > 0 && credit.records > 0 && !starved && !isClosed && readsUnderWay < MAX_READS;
+    const { turns, credit, first, starved, isClosed, readsUnderWay } = this;
+    if (turns.length === 0 || (first !== undefined && turns[0] !== first)) return false;
+    return credit.records > 0 && !starved && !isClosed && readsUnderWay < MAX_READS;
   }
 
   /** Reads the next partition in line and pushes at most one frame. */
@@ -184,7 +187,7 @@ export class GatewayStream {
     const { offset } = partition;
     if (offset >= bound && offset <= view.logEndOffset && offset >= view.logStartOffset)
       return this.wait(partition, view);
-    partition.state = "reading";
+    this.become(partition, "reading");
     const { placement } = partition;
     const { isolationLevel, settings, owner } = this;
     const place = { principal: owner.principal, view, offset, isolationLevel, raw: settings.raw };
@@ -200,11 +203,17 @@ export class GatewayStream {
       (read) =>
         ended(() => {
           // What was read is kept for a moment: the next turn finds it.
-          if (this.owner.canPush && this.credit.records > 0 && !this.starved) this.take(partition, view, read);
+          const mayPush = this.owner.canPush && this.credit.records > 0 && !this.starved;
+          if (mayPush && (this.first ?? partition) === partition) this.take(partition, view, read);
           else this.queue(partition);
         }),
       (defect: unknown) => ended(() => this.broken(partition, defect)),
     );
+  }
+
+  private become(partition: StreamPartition, state: PartitionState): void {
+    partition.state = state;
+    if (this.first === partition && state !== "queued" && state !== "reading") this.first = undefined;
   }
 
   private take(partition: StreamPartition, view: PartitionView, { error, delivery }: ReadAnswer): void {
@@ -219,6 +228,7 @@ export class GatewayStream {
     const next: readonly [Offset, LeaderEpoch] = last
       ? [delivery.endOffset, delivery.endEpoch]
       : [delivery.lastOffsets[to - 1]! + 1, delivery.epochs[to - 1]!];
+    this.first = undefined;
     this.credit.records -= delivery.records(from, to);
     this.credit.bytes -= delivery.cost(from, to);
     [partition.offset, partition.leaderEpoch] = next;
@@ -226,10 +236,11 @@ export class GatewayStream {
     if (!this.isClosed) this.queue(partition);
   }
 
-  /** The next piece costs more than there is: the partition stays first in line, or large records would never come. */
+  /** The next piece costs more than there is. */
   private starve(partition: StreamPartition, delivery: Delivery, piece: number): void {
     this.starved = true;
-    partition.state = "queued";
+    this.first = partition;
+    this.become(partition, "queued");
     this.turns.unshift(partition);
     const records = delivery.records(piece, piece + 1);
     this.owner.push(this, { t: "starved", records, bytes: delivery.cost(piece, piece + 1) });
@@ -237,7 +248,7 @@ export class GatewayStream {
 
   /** Whether the cursor still lies in the log's history (KIP-320), asked once per leader epoch. */
   private check(partition: StreamPartition, view: PartitionView): void {
-    partition.state = "reading";
+    this.become(partition, "reading");
     const { placement } = partition;
     this.owner.run(checkHistory(this.owner.caller, partition, view.leaderEpoch)).addObserver((exit) => {
       if (partition.placement !== placement) return;
@@ -254,7 +265,7 @@ export class GatewayStream {
       case "diverged": {
         const { offset, leaderEpoch } = checked;
         const position = { offset, leaderEpoch, topicId: partition.topicId };
-        partition.state = "standing";
+        this.become(partition, "standing");
         return this.owner.push(this, { t: "diverged", ...named(partition), position });
       }
       case "failed":
@@ -264,7 +275,7 @@ export class GatewayStream {
 
   private failed(partition: StreamPartition, error: number, view?: PartitionView): void {
     if (error === Errors.OFFSET_OUT_OF_RANGE && view !== undefined) {
-      partition.state = "standing";
+      this.become(partition, "standing");
       const { logStartOffset, highWatermark } = view;
       const { offset } = partition;
       const message = `offset ${offset} of ${partition.topic}-${partition.partition} is not in the log: it holds ${logStartOffset} to ${highWatermark}`;
@@ -272,17 +283,17 @@ export class GatewayStream {
       return this.owner.push(this, { t: "outOfRange", ...named(partition), ...told });
     }
     if (this.isGone(partition)) {
-      partition.state = "standing";
+      this.become(partition, "standing");
       const message = `topic ${partition.topic} with id ${partition.topicId} was deleted`;
       return this.tell(partition, Errors.UNKNOWN_TOPIC_ID, message, false);
     }
     const retriable = wireError(error).retriable && error !== Errors.CORRUPT_MESSAGE;
     if (!retriable) {
-      partition.state = "standing";
+      this.become(partition, "standing");
       return this.tell(partition, error, null, false);
     }
     partition.checkedEpoch = -1;
-    partition.state = "retrying";
+    this.become(partition, "retrying");
     const delay = RETRY_MS[Math.min(partition.failures, RETRY_MS.length - 1)]!;
     partition.failures += 1;
     partition.cancelRetry = this.owner.ports.timers.after(delay, () => {
@@ -298,7 +309,7 @@ export class GatewayStream {
   }
 
   private broken(partition: StreamPartition, defect: unknown): void {
-    partition.state = "standing";
+    this.become(partition, "standing");
     this.tell(partition, Errors.UNKNOWN_SERVER_ERROR, String(defect), false);
   }
 
@@ -309,10 +320,10 @@ export class GatewayStream {
   private wait(partition: StreamPartition, view: PartitionView): void {
     const { delayedFetches } = this.owner.ports;
     if (delayedFetches.stopping) {
-      partition.state = "standing";
+      this.become(partition, "standing");
       return;
     }
-    partition.state = "waiting";
+    this.become(partition, "waiting");
     const { placement } = partition;
     partition.waiting = new WaitingFetch(1, this.isolationLevel === 1, () => {
       if (partition.placement !== placement) return;
@@ -324,8 +335,9 @@ export class GatewayStream {
 
   private queue(partition: StreamPartition): void {
     if (this.isClosed || this.partition(partition) !== partition) return;
-    partition.state = "queued";
-    this.turns.push(partition);
+    this.become(partition, "queued");
+    if (this.first === partition) this.turns.unshift(partition);
+    else this.turns.push(partition);
     this.offer();
   }
 

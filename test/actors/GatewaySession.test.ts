@@ -380,6 +380,7 @@ describe("credit", () => {
           const fresh = client.records.slice(seen);
           seen = client.records.length;
           client.frames.length = 0;
+          if (fresh.length === 0) continue;
           const spent = fresh.reduce((sum, [, , , value]) => sum + value!.length + 16, 0);
           client.send({ t: "credit", stream: 1, records: fresh.length, bytes: spent });
         }
