@@ -8,6 +8,8 @@ import { VERSION } from "../src/cli/Version.ts";
 import type { FrameDuplex, FrameHandlers } from "../src/gateway/FrameDuplex.ts";
 import { CloseCode, type Limits } from "../src/gateway/Messages.ts";
 import type { DoorEnvironment } from "./Broker.ts";
+import { GatewayCaller, GatewayConnection } from "./GatewayCaller.ts";
+import { GatewayMembers } from "./GatewayMembers.ts";
 import type { Outgoing } from "./GatewayOutbox.ts";
 import { GatewayReads } from "./GatewayReads.ts";
 import { type Authenticate, type GatewayEnvironment, type GatewayPeer, GatewaySession } from "./GatewaySession.ts";
@@ -31,6 +33,10 @@ const BYTES_PER_ROUND = 4 * 1024 * 1024;
 /** What clients wait at least before they come back to a broker that restarts. */
 const COME_BACK_AFTER_MS = 500;
 
+/** What is read for several connections is read for none of them. */
+const NOWHERE = { host: "127.0.0.1", port: 0 };
+const noop = (): void => undefined;
+
 const anonymous: Authenticate = () => "User:ANONYMOUS";
 
 export class Gateway {
@@ -45,6 +51,9 @@ export class Gateway {
     private readonly door: DoorEnvironment,
     options: GatewayOptions,
   ) {
+    const { ports, tasks, listenerName } = door;
+    const nobody = new GatewayConnection(0, NOWHERE, NOWHERE, tasks, noop, noop);
+    const callerOf = (principal: string) => new GatewayCaller(ports, nobody, listenerName, () => principal);
     const outgoing: Outgoing = { queuedBytes: 0, sentBytes: 0 };
     this.environment = {
       ...door,
@@ -52,8 +61,9 @@ export class Gateway {
       heartbeatMs: options.heartbeatMs ?? DEFAULT_HEARTBEAT_MS,
       authenticate: options.authenticate ?? anonymous,
       server: { name: "odradek", version: VERSION },
-      reads: new GatewayReads(door.ports.codecs, door.run),
+      reads: new GatewayReads(ports.codecs, door.run, callerOf),
       outgoing,
+      members: new GatewayMembers(ports.timers, () => ports.config.number("group.consumer.max.session.timeout.ms")),
       offer: (session) => this.offer(session),
       closed: (session) => this.sessions.delete(session),
     };

@@ -57,6 +57,8 @@ export class GatewayReads {
   constructor(
     private readonly codecs: Codecs,
     private readonly run: ConnectionEnvironment["run"],
+    /** Asks for a principal, on no reader's connection: one that ends must not take others' reads with it. */
+    private readonly callerOf: (principal: string) => Caller,
     private readonly budget = KEPT_BYTES,
   ) {}
 
@@ -64,8 +66,7 @@ export class GatewayReads {
     return this.keptBytes;
   }
 
-  /** `caller` is one of those who want it; what it may not read is refused. */
-  read(place: ReadPlace, caller: Caller): MaybePending<ReadAnswer> {
+  read(place: ReadPlace): MaybePending<ReadAnswer> {
     const { view, offset } = place;
     const key = `${place.isolationLevel}${place.raw ? "r" : "d"} ${view.partition} ${view.topicId} ${place.principal}`;
     const kept = this.find(key, view, offset);
@@ -73,7 +74,7 @@ export class GatewayReads {
     const exact = `${offset} ${view.leaderEpoch} ${key}`;
     const underWay = this.reading.get(exact);
     if (underWay !== undefined) return underWay;
-    const fetched = this.fetch(place, caller);
+    const fetched = this.fetch(place);
     if (!isPending(fetched)) return this.keep(key, place, fetched);
     const answered = fetched
       .then((response) => this.keep(key, place, response))
@@ -99,9 +100,8 @@ export class GatewayReads {
     return kept;
   }
 
-  private fetch(place: ReadPlace, caller: Caller): MaybePending<ResponseOf<1>> {
-    const { view, offset, isolationLevel } = place;
-    const call = caller.call(ApiKey.Fetch, {
+  private fetch({ view, offset, isolationLevel, principal }: ReadPlace): MaybePending<ResponseOf<1>> {
+    const call = this.callerOf(principal).call(ApiKey.Fetch, {
       maxWaitMs: 0,
       minBytes: 0,
       maxBytes: READ_BYTES,

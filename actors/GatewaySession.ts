@@ -33,6 +33,7 @@ import type { ActorContext } from "./Actor.ts";
 import type { ByteCredit, CreditHolder } from "./ByteCredit.ts";
 import type { ConnectionEnvironment } from "./Connection.ts";
 import { GatewayCaller, GatewayConnection } from "./GatewayCaller.ts";
+import type { GatewayMembers } from "./GatewayMembers.ts";
 import { GatewayOutbox, type Outgoing } from "./GatewayOutbox.ts";
 import type { GatewayReads } from "./GatewayReads.ts";
 import type { GatewayStream, Push, PushedRecords, StreamOwner } from "./GatewayStream.ts";
@@ -63,6 +64,7 @@ export interface GatewayEnvironment extends ActorContext {
   readonly server: { readonly name: string; readonly version: string };
   readonly reads: GatewayReads;
   readonly outgoing: Outgoing;
+  readonly members: GatewayMembers;
   /** The session wants a turn to push records. */
   readonly offer: (session: GatewaySession) => void;
   readonly closed: (session: GatewaySession) => void;
@@ -98,6 +100,7 @@ export class GatewaySession implements FrameHandlers, CreditHolder, StreamOwner 
   isClosed = false;
   private greeted = false;
   private lastSeen: number;
+  private lastPing = 0;
   private cancelLife: (() => void) | undefined;
   private cancelHello: (() => void) | undefined;
   /** The gateway has it in its queue. */
@@ -130,6 +133,7 @@ export class GatewaySession implements FrameHandlers, CreditHolder, StreamOwner 
     );
     this.streams = new GatewayStreams(this, environment);
     this.lastSeen = clock.monotonic();
+    this.lastPing = this.lastSeen;
     this.cancelHello = ports.timers.after(HELLO_WITHIN_MS, () => this.end(CloseCode.PROTOCOL_ERROR, "no hello"));
     this.watchLife();
   }
@@ -281,8 +285,10 @@ export class GatewaySession implements FrameHandlers, CreditHolder, StreamOwner 
         return this.start(frame, produce(this.caller, frame));
       case "initProducer":
         return this.start(frame, initProducer(this.caller, frame));
+      case "commit":
+        return this.start(frame, this.streams.commit(frame));
       case "txnOffsets":
-        return this.start(frame, commitInTransaction(this.caller, frame));
+        return this.start(frame, this.commitInTransaction(frame));
       case "endTxn":
         return this.start(frame, endTransaction(this.caller, frame));
       case "open":
@@ -299,6 +305,13 @@ export class GatewaySession implements FrameHandlers, CreditHolder, StreamOwner 
       default:
         return this.answerError(frame.id, wireError(Errors.UNSUPPORTED_VERSION, `${frame.t} is not served yet`));
     }
+  }
+
+  /** Of a member of this connection the gateway knows the epoch better than the client can. */
+  private commitInTransaction(frame: RequestFrame<"txnOffsets">): ReturnType<typeof commitInTransaction> {
+    const memberEpoch = this.streams.memberEpoch(frame.group, frame.offsets);
+    if (memberEpoch === undefined) return commitInTransaction(this.caller, frame);
+    return commitInTransaction(this.caller, { ...frame, group: { ...frame.group, memberEpoch } });
   }
 
   private hello({ id, client, token }: RequestFrame<"hello">): void {
@@ -403,13 +416,17 @@ export class GatewaySession implements FrameHandlers, CreditHolder, StreamOwner 
     if (this.outbox.isStuck && now - this.outbox.stuckSince >= silence) {
       return this.end(CloseCode.SLOW_READER, `nothing read for ${silence} ms`);
     }
-    if (this.greeted && this.outbox.isFree && now - this.outbox.lastSent >= heartbeatMs) {
+    // A client that only answers pings must get one though it is sent other things.
+    const quietSince = Math.min(this.outbox.lastSent, Math.max(this.lastSeen, this.lastPing));
+    if (this.greeted && this.outbox.isFree && now - quietSince >= heartbeatMs) {
+      this.lastPing = now;
       this.outbox.send(encodeFrame({ t: "ping", n: Math.floor(now) }));
     }
     const due = [now + heartbeatMs];
     if (!this.paused) due.push(this.lastSeen + silence);
     if (this.outbox.isStuck) due.push(this.outbox.stuckSince + silence);
-    if (this.outbox.isFree) due.push(this.outbox.lastSent + heartbeatMs);
+    const quiet = Math.min(this.outbox.lastSent, Math.max(this.lastSeen, this.lastPing));
+    if (this.outbox.isFree) due.push(quiet + heartbeatMs);
     this.cancelLife = ports.timers.after(Math.max(1, Math.min(...due) - now), () => this.watchLife());
   }
 

@@ -191,7 +191,7 @@ export class GatewayStream {
     const { placement } = partition;
     const { isolationLevel, settings, owner } = this;
     const place = { principal: owner.principal, view, offset, isolationLevel, raw: settings.raw };
-    const answer = this.owner.reads.read(place, this.owner.caller);
+    const answer = owner.reads.read(place);
     if (!isPending(answer)) return this.take(partition, view, answer);
     this.readsUnderWay += 1;
     const ended = (act: () => void): void => {

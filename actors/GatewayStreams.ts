@@ -6,9 +6,17 @@
 import * as Effect from "effect/Effect";
 import * as Semaphore from "effect/Semaphore";
 import { Refused } from "../src/gateway/Caller.ts";
-import type { ClientNote, PartitionAt, RequestFrame, Requests } from "../src/gateway/Messages.ts";
+import type {
+  ClientNote,
+  PartitionAt,
+  RequestFrame,
+  Requests,
+  TopicPartition,
+  WireError,
+} from "../src/gateway/Messages.ts";
 import { resolvePositions } from "../src/gateway/Positions.ts";
 import { invalidRequest } from "../src/gateway/WireError.ts";
+import { GatewayMember } from "./GatewayMember.ts";
 import type { GatewayEnvironment } from "./GatewaySession.ts";
 import { GatewayStream, type StreamOwner } from "./GatewayStream.ts";
 
@@ -19,6 +27,8 @@ const MAX_PARTITIONS = 10_000;
 
 interface OpenStream {
   readonly stream: GatewayStream;
+  /** Of a stream in a group. */
+  readonly member: GatewayMember | undefined;
   /** One request about the stream at a time. */
   readonly turn: Semaphore.Semaphore;
 }
@@ -43,42 +53,58 @@ export class GatewayStreams {
     // The note may have crossed the stream's end.
     if (found === undefined) return;
     if (note.t === "credit") found.stream.grant(note);
+    else found.member?.release(note.partitions);
   }
 
   open(frame: RequestFrame<"open">): Effect.Effect<Requests["open"]["answer"], Refused> {
     const { limits } = this.environment;
     if (this.open_.size >= limits.streams) return refuse(`stream: at most ${limits.streams} streams are open at once`);
-    if (!("partitions" in frame)) return refuse("group: not served yet");
-    const stream = new GatewayStream(
-      frame.stream,
-      {
-        isolation: frame.isolation ?? "read_committed",
-        raw: frame.raw === true,
-        credit: frame.credit,
-        creditLimit: { records: limits.creditRecords, bytes: limits.creditBytes },
-      },
-      this.owner,
-    );
-    const opened = { stream, turn: Semaphore.makeUnsafe(1) };
-    this.open_.set(frame.stream, opened);
-    const { partitions, isolation } = frame;
+    const settings = {
+      isolation: frame.isolation ?? "read_committed",
+      raw: frame.raw === true,
+      credit: frame.credit,
+      creditLimit: { records: limits.creditRecords, bytes: limits.creditBytes },
+    };
+    const stream = new GatewayStream(frame.stream, settings, this.owner);
+    return "group" in frame ? this.openInGroup(stream, frame) : this.openAssigned(stream, frame);
+  }
+
+  private openAssigned(
+    stream: GatewayStream,
+    { partitions, isolation }: Extract<RequestFrame<"open">, { partitions: unknown }>,
+  ): Effect.Effect<Requests["open"]["answer"], Refused> {
+    const opened = { stream, member: undefined, turn: Semaphore.makeUnsafe(1) };
+    this.open_.set(stream.number, opened);
     const placed = Effect.flatMap(this.admit(partitions.length), () =>
       Effect.map(resolvePositions(this.owner.caller, partitions, isolation), (positions) => {
         for (const partition of positions) stream.add(partition);
         return { partitions: positions };
       }),
     );
-    return opened.turn.withPermit(placed).pipe(
-      Effect.onError(() =>
-        Effect.sync(() => {
-          this.forget(stream);
-        }),
-      ),
-    );
+    return opened.turn.withPermit(placed).pipe(Effect.onError(() => Effect.sync(() => this.forget(opened))));
+  }
+
+  private openInGroup(
+    stream: GatewayStream,
+    { group, from }: Extract<RequestFrame<"open">, { group: unknown }>,
+  ): Effect.Effect<Requests["open"]["answer"], Refused> {
+    const { members } = this.environment;
+    const known = members.take(memberKey(group));
+    const ended = (error: WireError): void => {
+      this.owner.push(stream, { t: "closed", error });
+      this.forget(opened);
+    };
+    const member = new GatewayMember(stream, { membership: group, from }, this.owner, ended, known);
+    const opened = { stream, member, turn: Semaphore.makeUnsafe(1) };
+    members.speaks(member);
+    this.open_.set(stream.number, opened);
+    const joined = Effect.as(member.open(), { memberId: group.memberId, partitions: [] });
+    return opened.turn.withPermit(joined).pipe(Effect.onError(() => Effect.sync(() => this.forget(opened))));
   }
 
   assign({ stream: number, add, remove }: RequestFrame<"assign">): PlacedPartitions {
-    return this.inTurn(number, (stream) => {
+    return this.inTurn(number, ({ stream, member }) => {
+      if (member !== undefined) return refuse(`stream: what stream ${number} reads is assigned by its group`);
       for (const partition of remove) stream.remove(partition);
       return Effect.flatMap(this.admit(add.length), () =>
         Effect.map(resolvePositions(this.owner.caller, add, stream.isolation), (positions) => {
@@ -90,14 +116,16 @@ export class GatewayStreams {
   }
 
   seek({ stream: number, partitions }: RequestFrame<"seek">): PlacedPartitions {
-    return this.inTurn(number, (stream) => {
-      for (const { topic, partition } of partitions) {
-        const found = stream.partition({ topic, partition });
-        if (found === undefined) return refuse(`partitions: ${topic}-${partition} is not of stream ${number}`);
+    return this.inTurn(number, ({ stream, member }) => {
+      const isOf = (named: TopicPartition): boolean =>
+        stream.partition(named) !== undefined && (member === undefined || member.mayPlace(named));
+      const foreign = partitions.find((named) => !isOf(named));
+      if (foreign !== undefined) {
+        return refuse(`partitions: ${foreign.topic}-${foreign.partition} is not of stream ${number}`);
       }
       return Effect.map(resolvePositions(this.owner.caller, partitions, stream.isolation), (positions) => {
-        // A partition that was removed while its place was looked up stays removed.
-        const placed = positions.filter((position) => stream.partition(position) !== undefined);
+        // A partition that went while its place was looked up stays away.
+        const placed = positions.filter(isOf);
         for (const position of placed) stream.add(position);
         return { partitions: placed };
       });
@@ -105,32 +133,53 @@ export class GatewayStreams {
   }
 
   close({ stream: number }: RequestFrame<"close">): Effect.Effect<object, Refused> {
-    return this.inTurn(number, (stream) => {
-      this.forget(stream);
-      return Effect.succeed({});
+    return this.inTurn(number, (opened) => {
+      const left = opened.member?.leave() ?? Effect.void;
+      this.forget(opened, true);
+      return Effect.as(left, {});
     });
   }
 
+  commit({ stream: number, offsets }: RequestFrame<"commit">): Effect.Effect<Requests["commit"]["answer"], Refused> {
+    const found = this.open_.get(number);
+    if (found === undefined) return refuse(`stream: stream ${number} is not open`);
+    if (found.member === undefined) return refuse(`stream: stream ${number} is in no group`);
+    return Effect.map(found.member.commit(offsets), (partitions) => ({ partitions }));
+  }
+
+  /** The epoch of a member of this connection, if it owns all of the partitions. */
+  memberEpoch(
+    group: { readonly id: string; readonly memberId?: string },
+    partitions: ReadonlyArray<TopicPartition>,
+  ): number | undefined {
+    for (const { member } of this.open_.values()) {
+      if (member === undefined || member.key !== memberKey({ id: group.id, memberId: group.memberId ?? "" })) continue;
+      return partitions.every((partition) => member.owns(partition)) ? member.memberEpoch : undefined;
+    }
+    return undefined;
+  }
+
   /** The connection is gone; `leaves`: for good. */
-  release(_leaves: boolean): void {
-    for (const { stream } of this.open_.values()) stream.close();
-    this.open_.clear();
+  release(leaves: boolean): void {
+    for (const opened of [...this.open_.values()]) {
+      if (leaves && opened.member !== undefined) this.owner.run(opened.member.leave());
+      this.forget(opened, leaves);
+    }
   }
 
-  private forget(stream: GatewayStream): void {
+  private forget({ stream, member }: OpenStream, isLeft = false): void {
     stream.close();
-    this.open_.delete(stream.number);
+    if (this.open_.get(stream.number)?.stream === stream) this.open_.delete(stream.number);
+    if (member === undefined) return;
+    this.environment.members.silence(member, isLeft);
+    member.drop();
   }
 
-  private inTurn<A>(
-    number: number,
-    act: (stream: GatewayStream) => Effect.Effect<A, Refused>,
-  ): Effect.Effect<A, Refused> {
+  private inTurn<A>(number: number, act: (opened: OpenStream) => Effect.Effect<A, Refused>): Effect.Effect<A, Refused> {
     const found = this.open_.get(number);
     const closed = refuse(`stream: stream ${number} is not open`);
     if (found === undefined) return closed;
-    const { stream, turn } = found;
-    return turn.withPermit(Effect.suspend(() => (stream.isClosed ? closed : act(stream))));
+    return found.turn.withPermit(Effect.suspend(() => (found.stream.isClosed ? closed : act(found))));
   }
 
   private admit(more: number): Effect.Effect<void, Refused> {
@@ -140,3 +189,5 @@ export class GatewayStreams {
     return refuse(`partitions: at most ${MAX_PARTITIONS} partitions are open on one connection`);
   }
 }
+
+const memberKey = ({ id, memberId }: { readonly id: string; readonly memberId: string }): string => `${memberId} ${id}`;
