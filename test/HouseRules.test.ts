@@ -164,6 +164,19 @@ const nondeterminism =
 const nondeterministic = (files: ReadonlyArray<SourceFile>) =>
   broker(files).flatMap(({ path, code }) => [...code.matchAll(nondeterminism)].map(([use]) => `${path} uses ${use}`));
 
+/** The stream client runs anywhere, and from one seed: only its platform touches the runtime, only its Effect face Effect. */
+const clientTouches = (files: ReadonlyArray<SourceFile>): string[] =>
+  files
+    .filter(({ path }) => path.startsWith("src/client/") && path !== "src/client/WebPlatform.ts")
+    .flatMap(({ path, code, imports }) => [
+      ...[...code.matchAll(nondeterminism), ...code.matchAll(runtimeUse), ...code.matchAll(/\bnew WebSocket\b/g)].map(
+        ([use]) => `${path} uses ${use}`,
+      ),
+      ...imports
+        .filter((name) => runtimeModule.test(name) || (/^effect\b/.test(name) && !/\/Effect\w*\.ts$/.test(path)))
+        .map((name) => `${path} imports ${name}`),
+    ]);
+
 /** `src` holds functions: whoever starts a fiber is an actor. */
 const fibers = (files: ReadonlyArray<SourceFile>) =>
   files.flatMap(({ path, code }) =>
@@ -174,6 +187,7 @@ describe("the outside is behind ports", () => {
   test("in the tree", () => {
     expect(runtimeTouched(within("src/", "actors/"), layers(tree))).toEqual([]);
     expect(nondeterministic(within("src/", "actors/"))).toEqual([]);
+    expect(clientTouches(within("src/"))).toEqual([]);
     expect(fibers(within("src/"))).toEqual([]);
   });
 
@@ -190,6 +204,11 @@ describe("the outside is behind ports", () => {
     expect(nondeterministic(planted("src/log/A.ts", "setTimeout(() => {}, 5);"))).toHaveLength(1);
     expect(nondeterministic(planted("src/log/A.ts", "const answer = await fetch(address);"))).toHaveLength(1);
     expect(nondeterministic(planted("src/log/A.ts", "await client.fetch(topic);"))).toEqual([]);
+    expect(clientTouches(planted("src/client/A.ts", "const t = Date.now(), s = new WebSocket(url);"))).toHaveLength(2);
+    expect(clientTouches(planted("src/client/A.ts", 'import * as Effect from "effect/Effect";'))).toHaveLength(1);
+    expect(clientTouches(planted("src/client/EffectClient.ts", 'import * as Effect from "effect/Effect";'))).toEqual(
+      [],
+    );
     expect(fibers(planted("src/api/A.ts", "Effect.runFork(effect); Effect.forkChild(effect);"))).toHaveLength(2);
     const platform = [
       ...planted("src/platform/BunA.ts", 'import fs from "node:fs";'),
