@@ -6,7 +6,7 @@
  * this connection and disturbs no other; when it ends everything it held is given back.
  */
 import * as Cause from "effect/Cause";
-import type * as Effect from "effect/Effect";
+import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
 import type { Ports } from "../src/api/Ports.ts";
 import { type Caller, Refused } from "../src/gateway/Caller.ts";
@@ -25,6 +25,8 @@ import {
 import { produce } from "../src/gateway/Producing.ts";
 import { encodeError, encodeFrame, encodeOk, encodeRecords } from "../src/gateway/ServerFrames.ts";
 import { commitInTransaction, endTransaction, initProducer } from "../src/gateway/Transactions.ts";
+import type { VerbContext } from "../src/gateway/Verb.ts";
+import { runVerb } from "../src/gateway/Verbs.ts";
 import { invalidRequest, wireError } from "../src/gateway/WireError.ts";
 import type { Endpoint } from "../src/platform/Network.ts";
 import { isPending, type MaybePending } from "../src/prelude/Types.ts";
@@ -74,6 +76,7 @@ const HELLO_WITHIN_MS = 10_000;
 /** More bytes of answers than this wait for a slow reader: its requests are not read. */
 const MAX_WAITING_BYTES = 1024 * 1024;
 /** A frame of records; smaller while much is queued in sockets already, so that slow readers stay cheap. */
+const ANSWER_SLACK_BYTES = 8 * 1024;
 const FRAME_BYTES = 256 * 1024;
 const SMALL_FRAME_BYTES = 16 * 1024;
 const MUCH_QUEUED_BYTES = 64 * 1024 * 1024;
@@ -87,6 +90,7 @@ export class GatewaySession implements FrameHandlers, CreditHolder, StreamOwner 
   private readonly connection: GatewayConnection;
   private readonly outbox: GatewayOutbox;
   private readonly streams: GatewayStreams;
+  private readonly verbContext: VerbContext;
   /** Streams that have something to push, in the order of their turns. */
   private turns: GatewayStream[] = [];
   /** Unanswered requests: the bytes of their frames, by id. */
@@ -132,6 +136,8 @@ export class GatewaySession implements FrameHandlers, CreditHolder, StreamOwner 
       () => this.end(CloseCode.SLOW_READER, "a frame was dropped"),
     );
     this.streams = new GatewayStreams(this, environment);
+    const maxAnswerBytes = environment.limits.frameBytes - ANSWER_SLACK_BYTES;
+    this.verbContext = { caller: this.caller, codecs: ports.codecs, maxAnswerBytes };
     this.lastSeen = clock.monotonic();
     this.lastPing = this.lastSeen;
     this.cancelHello = ports.timers.after(HELLO_WITHIN_MS, () => this.end(CloseCode.PROTOCOL_ERROR, "no hello"));
@@ -302,8 +308,11 @@ export class GatewaySession implements FrameHandlers, CreditHolder, StreamOwner 
         return this.start(frame, this.streams.seek(frame));
       case "close":
         return this.start(frame, this.streams.close(frame));
-      default:
-        return this.answerError(frame.id, wireError(Errors.UNSUPPORTED_VERSION, `${frame.t} is not served yet`));
+      case "call":
+        return this.start(
+          frame,
+          Effect.map(runVerb(frame.verb, frame.body, this.verbContext), (body) => ({ body })),
+        );
     }
   }
 

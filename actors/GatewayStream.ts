@@ -8,7 +8,7 @@ import * as Exit from "effect/Exit";
 import { WaitingFetch } from "../src/api/DelayedFetch.ts";
 import type { Ports } from "../src/api/Ports.ts";
 import type { Caller } from "../src/gateway/Caller.ts";
-import type { Delivery } from "../src/gateway/Delivery.ts";
+import { Delivery } from "../src/gateway/Delivery.ts";
 import { type Checked, checkHistory } from "../src/gateway/History.ts";
 import type { Credit, Isolation, PartitionAt, Position, StreamPush, TopicPartition } from "../src/gateway/Messages.ts";
 import { isolationLevel } from "../src/gateway/Positions.ts";
@@ -59,6 +59,8 @@ export class StreamPartition implements TopicPartition {
   /** The leader epoch under which the cursor is known to lie in the log's history; -1: to be asked. */
   checkedEpoch: LeaderEpoch = -1;
   failures = 0;
+  /** Something of it was pushed. */
+  told = false;
   waiting: WaitingFetch | undefined;
   cancelRetry: (() => void) | undefined;
 
@@ -232,6 +234,7 @@ export class GatewayStream {
     this.credit.records -= delivery.records(from, to);
     this.credit.bytes -= delivery.cost(from, to);
     [partition.offset, partition.leaderEpoch] = next;
+    partition.told = true;
     this.owner.pushRecords(this, { view, delivery, from, to, next });
     if (!this.isClosed) this.queue(partition);
   }
@@ -318,6 +321,8 @@ export class GatewayStream {
   }
 
   private wait(partition: StreamPartition, view: PartitionView): void {
+    // A client learns where the end is, though there is nothing to read.
+    if (!partition.told) this.pushEmpty(partition, view);
     const { delayedFetches } = this.owner.ports;
     if (delayedFetches.stopping) {
       this.become(partition, "standing");
@@ -331,6 +336,13 @@ export class GatewayStream {
       this.queue(partition);
     });
     delayedFetches.wait(partition.waiting, [view]);
+  }
+
+  private pushEmpty(partition: StreamPartition, view: PartitionView): void {
+    partition.told = true;
+    const delivery = new Delivery(this.settings.raw, partition.offset);
+    const next = [partition.offset, partition.leaderEpoch] as const;
+    this.owner.pushRecords(this, { view, delivery, from: 0, to: 0, next });
   }
 
   private queue(partition: StreamPartition): void {

@@ -79,6 +79,31 @@ export const patiently = <A>(
       : Effect.andThen(caller.pause(FIRST_PAUSE_MS * 2 ** (attempt - 1)), patiently(caller, codes, ask, attempt + 1)),
   );
 
+/**
+ * Asks again while an answer holds one of `codes`: what passes by itself is waited for, what does not stays in its entry.
+ */
+export const settled = <A>(
+  caller: Caller,
+  codes: ReadonlySet<number>,
+  ask: Effect.Effect<A>,
+  errorsOf: (answer: A) => Iterable<number>,
+  attempt = 1,
+): Effect.Effect<A> =>
+  Effect.flatMap(ask, (answer) => {
+    let passes = false;
+    for (const error of errorsOf(answer)) passes ||= codes.has(error);
+    if (!passes || attempt >= ATTEMPTS) return Effect.succeed(answer);
+    const pause = caller.pause(FIRST_PAUSE_MS * 2 ** (attempt - 1));
+    return Effect.andThen(pause, settled(caller, codes, ask, errorsOf, attempt + 1));
+  });
+
+/** A coordinator that is being made or reads its log. */
+export const PASSING_COORDINATOR_ERRORS: ReadonlySet<number> = new Set([
+  Errors.COORDINATOR_LOAD_IN_PROGRESS,
+  Errors.COORDINATOR_NOT_AVAILABLE,
+  Errors.NOT_COORDINATOR,
+]);
+
 /** A log that is being opened, or whose disk has hiccups. */
 export const PASSING_LOG_ERRORS: ReadonlySet<number> = new Set([
   Errors.LEADER_NOT_AVAILABLE,

@@ -57,7 +57,7 @@ const leaderEpoch = int32(-1);
 const topicPartition = struct({ topic: topicName, partition: partitionIndex });
 const position = struct({ offset, leaderEpoch, topicId: text(22, 22) });
 
-const from: Shape<From> = custom({}, (value, at): From => {
+export const from: Shape<From> = custom({}, (value, at): From => {
   if (value === "earliest" || value === "latest") return value;
   const expected = `"earliest", "latest", {offset}, {timestamp} or a position`;
   if (!isMap(value)) return refuse(at, expected, value);

@@ -7,9 +7,18 @@ import * as Effect from "effect/Effect";
 import type { LeaderEpoch, Offset, Uuid } from "../prelude/Types.ts";
 import { ApiKey, type RequestOf } from "../protocol/ApiKeys.ts";
 import { Errors } from "../protocol/Errors.ts";
-import { type Caller, CoordinatorType, patiently, Refused, refused, topicOf, withCoordinator } from "./Caller.ts";
+import {
+  type Caller,
+  CoordinatorType,
+  PASSING_COORDINATOR_ERRORS,
+  patiently,
+  Refused,
+  refused,
+  topicOf,
+  withCoordinator,
+} from "./Caller.ts";
 import type { GroupMembership, OffsetToCommit, PartitionOutcome, TopicPartition } from "./Messages.ts";
-import { byTopic, outcome, PASSING_COORDINATOR_ERRORS } from "./Transactions.ts";
+import { byTopic, outcome } from "./Transactions.ts";
 import { wireError } from "./WireError.ts";
 
 type HeartbeatRequest = RequestOf<68>;

@@ -273,7 +273,8 @@ export interface GroupDescription {
 export interface Verbs {
   readonly "topics.list": { readonly body: object; readonly answer: { readonly topics: ReadonlyArray<TopicSummary> } };
   readonly "topics.describe": {
-    readonly body: { readonly topics: ReadonlyArray<string> };
+    /** `create`: missing ones are made as for Kafka's producers, where `auto.create.topics.enable` allows it. */
+    readonly body: { readonly topics: ReadonlyArray<string>; readonly create?: boolean };
     readonly answer: { readonly topics: ReadonlyArray<TopicDescription> };
   };
   readonly "topics.create": {

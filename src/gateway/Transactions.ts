@@ -5,19 +5,20 @@
 import * as Effect from "effect/Effect";
 import { ApiKey } from "../protocol/ApiKeys.ts";
 import { Errors } from "../protocol/Errors.ts";
-import { type Caller, CoordinatorType, patiently, Refused, refused, withCoordinator } from "./Caller.ts";
+import {
+  type Caller,
+  CoordinatorType,
+  PASSING_COORDINATOR_ERRORS,
+  patiently,
+  Refused,
+  refused,
+  withCoordinator,
+} from "./Caller.ts";
 import type { GroupIdentity, OffsetToCommit, PartitionOutcome, Requests } from "./Messages.ts";
 import { wireError } from "./WireError.ts";
 
 /** `transaction.timeout.ms` of Kafka's producers. */
 const DEFAULT_TRANSACTION_TIMEOUT_MS = 60_000;
-
-/** A coordinator that is being made or reads its log. */
-export const PASSING_COORDINATOR_ERRORS: ReadonlySet<number> = new Set([
-  Errors.COORDINATOR_LOAD_IN_PROGRESS,
-  Errors.COORDINATOR_NOT_AVAILABLE,
-  Errors.NOT_COORDINATOR,
-]);
 
 const passed = (errorCode: number): Effect.Effect<void, Refused> =>
   errorCode === Errors.NONE ? Effect.void : Effect.fail(new Refused({ error: wireError(errorCode) }));

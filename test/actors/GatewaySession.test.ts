@@ -257,6 +257,33 @@ describe("where a stream begins", () => {
     });
   });
 
+  test("where the end is, is told though there is nothing to read", () => {
+    withGateway(
+      async (world) => {
+        const { client } = await world.connect();
+        await fill(client, 3, 10);
+        const at = (partition: number) => ({ topic: "t", partition, from: "latest" });
+        await client.request("open", { stream: 1, partitions: [at(0), at(1)], credit: PLENTY });
+        await client.request("open", { stream: 2, partitions: [at(0)], credit: PLENTY, raw: true });
+        await client.until(() => client.batches.length === 3);
+        const ends = client.batches.map(({ partition, records, raw, next, highWatermark }) => [
+          partition,
+          records?.length ?? raw?.length,
+          next[0],
+          highWatermark,
+        ]);
+        expect(ends.sort()).toEqual([
+          [0, 0, 3, 3],
+          [0, 0, 3, 3],
+          [1, 0, 0, 0],
+        ]);
+        await world.sleep(10_000);
+        expect(client.batches.length).toBe(3);
+      },
+      { partitions: 2 },
+    );
+  });
+
   test("what is produced later follows without being asked for, at once", () => {
     withGateway(async (world) => {
       const { client } = await world.connect();
@@ -289,7 +316,9 @@ describe("where a stream begins", () => {
       await send(client, ["behind"]);
       await client.until(() => client.records.length === 2);
       await world.sleep(1000);
-      const streams = client.frames.filter((frame) => frame.t === "records").map((frame) => frame.stream);
+      const streams = client.frames.flatMap((frame) =>
+        frame.t === "records" && frame.batches.some(({ records }) => records!.length > 0) ? [frame.stream] : [],
+      );
       expect(new Set(streams)).toEqual(new Set([2]));
       const ended = await client.request("endTxn", { transactionalId, producer, commit: true });
       expect(ended.t).toBe("ok");
