@@ -360,7 +360,7 @@ describe("idempotence", () => {
   });
 
   test("59 for what may have been written is unknown; 45 says that it is not there", async () => {
-    const { dialogue, produced, sendApart, ack } = await producing();
+    const { dialogue, produced, sendApart } = await producing();
     const sent = await sendApart("1");
     await dialogue.reconnect();
     dialogue.link.refuse(produced[1]!, 59, "UNKNOWN_PRODUCER_ID");
@@ -370,7 +370,6 @@ describe("idempotence", () => {
     expect(producedIn(produced.at(-1)!)).toMatchObject({ producerId: 8, sequence: 0 });
     dialogue.link.refuse(produced.at(-1)!, 45, "OUT_OF_ORDER_SEQUENCE_NUMBER");
     await expect(next!).rejects.toMatchObject({ code: 45 });
-    expect(ack).toBeDefined();
   });
 
   test("an identity is asked for once, again when its answer was lost; a refusal ends the producer", async () => {
