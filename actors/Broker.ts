@@ -32,6 +32,7 @@ import { METADATA_FOLDER, openMetadataLog } from "./LocalMetadataLog.ts";
 import { LogCleaner } from "./LogCleaner.ts";
 import { LogDirectory } from "./LogDirectory.ts";
 import { LogMaintenance } from "./LogMaintenance.ts";
+import { LogScrubber, type ScrubMetrics } from "./LogScrubber.ts";
 import type { Partition } from "./Partition.ts";
 import { ReplicaManager } from "./ReplicaManager.ts";
 import { StartupError } from "./StartupError.ts";
@@ -79,6 +80,16 @@ export interface Door {
   closeConnections(why: string): void;
 }
 
+export interface BrokerMetrics {
+  readonly openFiles: number;
+  /** Flush rounds, and how many failed. */
+  readonly flushRounds: number;
+  readonly flushFailures: number;
+  /** Batches refused for want of free space. */
+  readonly refusedForSpace: number;
+  readonly scrub: Readonly<ScrubMetrics>;
+}
+
 export interface Broker {
   /** For whoever opens another door; `attach` makes it part of the stop. */
   readonly doorEnvironment: DoorEnvironment;
@@ -87,6 +98,8 @@ export interface Broker {
   readonly nodeId: number;
   readonly listeners: ReadonlyArray<{ readonly name: string; readonly endpoint: Endpoint }>;
   readonly directory: string;
+  /** What an operator may want to watch, as it is now. */
+  readonly metrics: () => BrokerMetrics;
   /** Orderly: everything in flight is answered, everything written is flushed, the marker is written. */
   readonly stop: Effect.Effect<void>;
 }
@@ -256,6 +269,14 @@ export const startBroker = (platform: Platform, options: BrokerOptions): Effect.
       maintained: () => replicas.maintained(),
       log: options.log,
     });
+    const scrubber = new LogScrubber({
+      clock,
+      disk,
+      config: current,
+      path: directory.path,
+      maintained: () => replicas.maintained(),
+      log: options.log,
+    });
     const cleaner = config.boolean("log.cleaner.enable")
       ? new LogCleaner({
           clock,
@@ -277,6 +298,7 @@ export const startBroker = (platform: Platform, options: BrokerOptions): Effect.
       yield* Effect.promise(() => drained(doors, clock));
       for (const door of doors) door.closeConnections("the broker is stopping");
       maintenance.stop();
+      scrubber.stop();
       transactions.stop();
       groups.stop();
       cleaner?.stop();
@@ -287,7 +309,14 @@ export const startBroker = (platform: Platform, options: BrokerOptions): Effect.
     const doorEnvironment: DoorEnvironment = { ...context, ports, credit, listenerName, run, requestLog };
     const attach = (door: Door): void => void doors.push(door);
     const { clusterId, path } = directory;
-    return { clusterId, nodeId, listeners, directory: path, doorEnvironment, attach, stop };
+    const metrics = (): BrokerMetrics => ({
+      openFiles: disk.openFiles().open,
+      flushRounds: directory.flusherMetrics.rounds,
+      flushFailures: directory.flusherMetrics.failures,
+      refusedForSpace: directory.freeSpace.refused,
+      scrub: scrubber.metrics,
+    });
+    return { clusterId, nodeId, listeners, directory: path, metrics, doorEnvironment, attach, stop };
   });
 
 const listenersOf = (config: BrokerConfig): ReadonlyArray<BrokerListener> => {

@@ -145,6 +145,7 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
     this.highWatermark = durableOffset;
     this.created = loaded.created;
     this.segmentCount = loaded.log.segments.length;
+    this.hearOfDamage();
     this.current = this.makeView();
     const { topic, partition } = identity;
     this.actor = spawn(environment, `partition ${topic}-${partition}`, this);
@@ -158,6 +159,17 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
   /** Everything below is flushed: the recovery point. */
   get recoveryPoint(): Offset {
     return this.flushedOffset;
+  }
+
+  private hearOfDamage(): void {
+    const { topic, partition } = this.identity;
+    const { log } = this.loaded;
+    log.damageFound = (found) => {
+      const damaged = log.segments.findIndex((segment) => segment.damage === found);
+      const next = log.segments[damaged + 1];
+      const behind = damaged < 0 || next === undefined ? "" : `; what follows begins at offset ${next.baseOffset}`;
+      this.environment.log("error", `${topic}-${partition} cannot be read: ${found.message}${behind}`);
+    };
   }
 
   /** Ends the actor's work in order; the answer's ticket is what a clean stop must still flush. */
@@ -549,6 +561,7 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
       this.loaded = loaded;
       this.flushBroken = false;
       this.segmentCount = loaded.log.segments.length;
+      this.hearOfDamage();
       const end = loaded.state.logEndOffset;
       this.committedBytes.cutTo(end);
       this.flushedOffset = Math.min(this.flushedOffset, end);

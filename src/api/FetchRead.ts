@@ -2,8 +2,10 @@
  * Reading one partition for a fetch: epoch checks (KIP-320, KIP-595), bounds by isolation level, and the aborted
  * transactions that a read_committed client must know. Pure but for the log's own reads; an error is a Kafka code.
  */
+import { CorruptLog } from "../log/CorruptLog.ts";
 import type { FetchData } from "../log/UnifiedLog.ts";
 import type { PartitionView } from "../partition/PartitionView.ts";
+import { DiskError } from "../platform/Disk.ts";
 import { isPending, type LeaderEpoch, type MaybePending, type Offset } from "../prelude/Types.ts";
 import { Errors } from "../protocol/Errors.ts";
 import type { FetchPartition } from "./FetchSession.ts";
@@ -58,6 +60,17 @@ export const readPartition = (view: PartitionView, bounds: ReadBounds): MaybePen
     if (!isPending(aborted)) return { records, abortedTransactions: aborted };
     return aborted.then((abortedTransactions) => ({ records, abortedTransactions }));
   };
-  const read = view.log.read(offset, Math.max(0, maxBytes), bound, minOneBatch);
-  return isPending(read) ? read.then(answer) : answer(read);
+  try {
+    const read = view.log.read(offset, Math.max(0, maxBytes), bound, minOneBatch);
+    const answered = isPending(read) ? read.then(answer) : answer(read);
+    return isPending(answered) ? answered.catch(unreadable) : answered;
+  } catch (error) {
+    return unreadable(error);
+  }
+};
+
+/** Bytes that cannot be read are this partition's trouble, and the client's to try again: the log has told the operator. */
+const unreadable = (error: unknown): number => {
+  if (error instanceof CorruptLog || error instanceof DiskError) return Errors.KAFKA_STORAGE_ERROR;
+  throw error;
 };

@@ -97,6 +97,7 @@ export const brokerConfigKeys = {
   "metadata.log.dir": string(null, readOnly, "Where the metadata log is kept; unset: in the first log directory."),
   "log.flush.policy": string("ack", readOnly, "What an ack waits for while all in-sync replicas share one host: 'ack' the flush to disk, 'interval' the write, flushed every log.flush.interval.ms, 'os' the write only.", oneOf("ack", "interval", "os")),
   "log.min.free.bytes": long(-1, clusterWide, "Free space of a log directory below which producers are refused; the broker's own topics, retention and readers go on. -1: a hundredth of the file system, at most 1 GiB.", atLeast(-1)),
+  "log.scrub.interval.ms": long(604800000, clusterWide, "In this time every sealed segment is read once and its checksums are compared; -1: never.", atLeast(-1)),
   "log.max.open.files": int(1000, clusterWide, "Files of the log kept open; those used longest ago are closed and opened again when needed.", atLeast(16)),
   "log.segment.bytes": int(1073741824, clusterWide, "A segment reaching this size is closed and a new one begun.", atLeast(1048576)),
   "log.segment.delete.delay.ms": long(60000, clusterWide, "Wait between taking a file out of the log and removing it from disk.", atLeast(0)),

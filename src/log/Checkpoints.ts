@@ -4,7 +4,7 @@
  * marker. Encoders and decoders only; written with `Disk.replaceFile`. A decoder answers undefined for anything it does
  * not understand: every one of these files may be lost.
  */
-import type { Offset, TopicPartition, Uuid } from "../prelude/Types.ts";
+import type { Offset, Timestamp, TopicPartition, Uuid } from "../prelude/Types.ts";
 import type { EpochEntry } from "./LeaderEpochCache.ts";
 
 /** In the log directory: behind what is durable and whole, per partition. */
@@ -15,6 +15,8 @@ export const LOG_START_OFFSET_FILE = "log-start-offset-checkpoint";
 export const HIGH_WATERMARK_FILE = "replication-offset-checkpoint";
 /** In the log directory: up to where each compacted log was cleaned. */
 export const CLEANER_OFFSET_FILE = "cleaner-offset-checkpoint";
+/** In the log directory, and ours alone: how far the scrub is, and what it has found. */
+export const SCRUB_FILE = "scrub-checkpoint";
 export const LEADER_EPOCH_FILE = "leader-epoch-checkpoint";
 export const PARTITION_METADATA_FILE = "partition.metadata";
 export const META_PROPERTIES_FILE = "meta.properties";
@@ -49,20 +51,52 @@ export interface PartitionOffset extends TopicPartition {
   readonly offset: Offset;
 }
 
+const partitionLine = ({ topic, partition, offset }: PartitionOffset): string => `${topic} ${partition} ${offset}`;
+
+const readPartitionLine = (line: string): PartitionOffset | undefined => {
+  const [topic, partition, offset, ...more] = line.split(/\s+/);
+  if (topic === undefined || partition === undefined || offset === undefined || more.length > 0) return undefined;
+  if (!INTEGER.test(partition) || !INTEGER.test(offset)) return undefined;
+  return { topic, partition: Number(partition), offset: Number(offset) };
+};
+
 export const encodeOffsetCheckpoint = (entries: Iterable<PartitionOffset>): Uint8Array =>
-  encodeLines(Array.from(entries, ({ topic, partition, offset }) => `${topic} ${partition} ${offset}`));
+  encodeLines(Array.from(entries, partitionLine));
 
 export const decodeOffsetCheckpoint = (bytes: Uint8Array): PartitionOffset[] | undefined => {
+  const entries = decodeLines(bytes)?.map(readPartitionLine);
+  return entries?.every((entry) => entry !== undefined) === true ? entries : undefined;
+};
+
+/** Where a round of the scrub is. */
+export interface ScrubCheckpoint {
+  readonly began: Timestamp;
+  /** Segments that begin below were read in this round. */
+  readonly done: ReadonlyArray<PartitionOffset>;
+  /** Base offsets of segments that are damaged. */
+  readonly damaged: ReadonlyArray<PartitionOffset>;
+}
+
+export const encodeScrubCheckpoint = ({ began, done, damaged }: ScrubCheckpoint): Uint8Array =>
+  encodeLines([
+    `began ${began}`,
+    ...done.map((entry) => `done ${partitionLine(entry)}`),
+    ...damaged.map((entry) => `damaged ${partitionLine(entry)}`),
+  ]);
+
+export const decodeScrubCheckpoint = (bytes: Uint8Array): ScrubCheckpoint | undefined => {
   const lines = decodeLines(bytes);
-  if (lines === undefined) return undefined;
-  const entries: PartitionOffset[] = [];
+  const began = /^began (\d{1,16})$/.exec(lines?.shift() ?? "")?.[1];
+  if (lines === undefined || began === undefined) return undefined;
+  const found: Record<"done" | "damaged", PartitionOffset[]> = { done: [], damaged: [] };
   for (const line of lines) {
-    const [topic, partition, offset, ...more] = line.split(/\s+/);
-    if (topic === undefined || partition === undefined || offset === undefined || more.length > 0) return undefined;
-    if (!INTEGER.test(partition) || !INTEGER.test(offset)) return undefined;
-    entries.push({ topic, partition: Number(partition), offset: Number(offset) });
+    const space = line.indexOf(" ");
+    const kind = line.slice(0, space);
+    const entry = readPartitionLine(line.slice(space + 1));
+    if (entry === undefined || (kind !== "done" && kind !== "damaged")) return undefined;
+    found[kind].push(entry);
   }
-  return entries;
+  return { began: Number(began), ...found };
 };
 
 export const encodeLeaderEpochs = (entries: ReadonlyArray<EpochEntry>): Uint8Array =>

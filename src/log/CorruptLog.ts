@@ -9,8 +9,8 @@ export class CorruptLog extends Error {
     readonly path: string,
     /** Where in the file; -1 when the file as a whole is wrong. */
     readonly position: number,
-    detail: string,
+    readonly why: string,
   ) {
-    super(`${path} at ${position}: ${detail}`);
+    super(`${path} at ${position}: ${why}`);
   }
 }

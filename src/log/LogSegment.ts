@@ -75,6 +75,8 @@ export class LogSegment {
   /** How a snapshot says the segment ends, as long as that still holds. */
   private described: SegmentEnd | undefined;
   private headerTimestamp: Timestamp = -1;
+  /** What was found wrong in it: from there on nobody reads it. */
+  damage: CorruptLog | undefined;
   /** Behind the names of its files while they are not, or no longer, a segment's of the log. */
   private suffix: "" | typeof DELETED_SUFFIX | typeof CLEANED_SUFFIX | typeof SWAP_SUFFIX = "";
 
@@ -147,6 +149,11 @@ export class LogSegment {
   /** Bytes of whole, written batches. */
   get size(): number {
     return (this.knownSize ??= this.disk.fileSize(this.path(".log")) ?? 0);
+  }
+
+  /** Where readers stop: its end, or what is damaged. */
+  get readableEnd(): Position {
+    return this.damage === undefined ? this.size : Math.max(0, this.damage.position);
   }
 
   get file(): DiskFile {
@@ -640,6 +647,11 @@ export class LogSegment {
 
   get inUse(): boolean {
     return this.references > 0;
+  }
+
+  /** Still the log's: not replaced, not expired, and the log is open. */
+  get isInLog(): boolean {
+    return !this.retired;
   }
 
   private closeFiles(): void {

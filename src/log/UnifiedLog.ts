@@ -31,7 +31,7 @@ import {
   maxTimestampOf,
   records,
 } from "../record/RecordBatch.ts";
-import { scanBatches } from "./BatchScan.ts";
+import { type FileScan, scanBatches } from "./BatchScan.ts";
 import { encodeLeaderEpochs, LEADER_EPOCH_FILE } from "./Checkpoints.ts";
 import { CorruptLog } from "./CorruptLog.ts";
 import { type BatchPlace, LogSegment, segmentName } from "./LogSegment.ts";
@@ -440,6 +440,20 @@ export class UnifiedLog {
    * one segment's. Offsets outside the log are the caller's to refuse.
    */
   read(startOffset: Offset, maxBytes: number, upperBound: Offset, minOneBatch: boolean): MaybePending<FetchData> {
+    try {
+      const reading = this.readBelow(startOffset, maxBytes, upperBound, minOneBatch);
+      return isPending(reading) ? reading.catch((error: unknown) => this.unreadable(error)) : reading;
+    } catch (error) {
+      return this.unreadable(error);
+    }
+  }
+
+  private readBelow(
+    startOffset: Offset,
+    maxBytes: number,
+    upperBound: Offset,
+    minOneBatch: boolean,
+  ): MaybePending<FetchData> {
     const bound = Math.min(upperBound, this.writtenEnd);
     if (startOffset >= bound || (maxBytes <= 0 && !minOneBatch)) return emptyFetch(startOffset);
     const recent: TailRead | undefined = this.tail.read(startOffset, maxBytes, bound, minOneBatch);
@@ -495,13 +509,15 @@ export class UnifiedLog {
     bound: Offset,
     minOneBatch: boolean,
   ): MaybePending<FetchData> {
-    const wanted = Math.min(Math.max(maxBytes, HEADER_SIZE), segment.size - position);
+    const end = segment.readableEnd;
+    if (position >= end && segment.damage !== undefined) throw segment.damage;
+    const wanted = Math.min(Math.max(maxBytes, HEADER_SIZE), end - position);
     const target = allocateUninitialised(wanted);
     const go = (there: number): MaybePending<FetchData> => {
       if (there < HEADER_SIZE)
         throw new CorruptLog(segment.path(".log"), position, "the file is shorter than its batches");
       const first = batchSize(target, 0);
-      if (position + first > segment.size || first < HEADER_SIZE) {
+      if (position + first > end || first < HEADER_SIZE) {
         throw new CorruptLog(segment.path(".log"), position, "no batch where one must begin");
       }
       if (first > maxBytes || first > there) {
@@ -539,6 +555,41 @@ export class UnifiedLog {
     this.remember(endOffset, segment, position + at);
     if (segment.active && endOffset === bound) this.tail.want();
     return { records: bytes.subarray(0, at), firstOffset: baseOffsetOf(bytes, 0), endOffset };
+  }
+
+  // — damage
+
+  /** Told of damage, each once. */
+  damageFound: ((found: CorruptLog | DiskError) => void) | undefined;
+  private readonly told = new Set<string>();
+
+  /**
+   * A segment does not hold what was written from `position` on: whoever reads there is refused, the bytes stay. What
+   * lies before, and every other segment, is read as ever.
+   */
+  noteDamage(segment: LogSegment, position: Position, why: string): void {
+    const known = segment.damage;
+    if (known !== undefined && known.position <= position) return;
+    segment.damage = new CorruptLog(segment.path(".log"), position, why);
+    this.hints.length = 0;
+    this.nextHint = 0;
+    this.tell(segment.damage);
+  }
+
+  private tell(found: CorruptLog | DiskError): void {
+    // What a client tries again and again is said once; so much at a time is remembered.
+    if (this.told.has(found.message)) return;
+    if (this.told.size >= 100) this.told.clear();
+    this.told.add(found.message);
+    this.damageFound?.(found);
+  }
+
+  private unreadable(error: unknown): never {
+    if (error instanceof CorruptLog) {
+      const segment = this.list.find((each) => each.path(".log") === error.path);
+      if (segment !== undefined) this.noteDamage(segment, error.position, error.why);
+    } else if (error instanceof DiskError) this.tell(error);
+    throw error;
   }
 
   private remember(offset: Offset, segment: LogSegment, position: Position): void {
@@ -580,7 +631,7 @@ export class UnifiedLog {
     codecs: Codecs,
   ): Promise<OffsetAndTimestamp | undefined> {
     let found: OffsetAndTimestamp | undefined;
-    await scanBatches(segment.file, from, segment.size, (bytes, at) => {
+    const scan = await scanBatches(segment.file, from, segment.readableEnd, (bytes, at) => {
       if (baseOffsetOf(bytes, at) >= upperBound) return false;
       if (maxTimestampOf(bytes, at) < timestamp || lastOffsetOf(bytes, at) < startOffset) return true;
       for (const record of records(bytes, at, codecs)) {
@@ -591,6 +642,7 @@ export class UnifiedLog {
       }
       return true;
     });
+    this.assertRead(segment, scan);
     return found;
   }
 
@@ -622,7 +674,7 @@ export class UnifiedLog {
       if (segment.baseOffset >= upperBound) break;
       segment.acquire();
       try {
-        await scanBatches(segment.file, 0, segment.size, (bytes, at) => {
+        const scan = await scanBatches(segment.file, 0, segment.readableEnd, (bytes, at) => {
           if (baseOffsetOf(bytes, at) >= upperBound) return false;
           if (lastOffsetOf(bytes, at) < startOffset || maxTimestampOf(bytes, at) <= (best?.timestamp ?? -1))
             return true;
@@ -633,11 +685,20 @@ export class UnifiedLog {
           }
           return true;
         });
+        this.assertRead(segment, scan);
       } finally {
         segment.release();
       }
     }
     return best;
+  }
+
+  /** A search that met damage has no answer. */
+  private assertRead(segment: LogSegment, scan: FileScan): void {
+    if (scan.stop === "invalid") {
+      this.unreadable(new CorruptLog(segment.path(".log"), scan.position, "no batch where one must begin"));
+    }
+    if (scan.stop === "end" && segment.damage !== undefined) throw segment.damage;
   }
 
   // — aborted transactions

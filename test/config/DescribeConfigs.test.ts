@@ -71,6 +71,7 @@ const OWN_KEYS = [
   "log.flush.policy",
   "log.max.open.files",
   "log.min.free.bytes",
+  "log.scrub.interval.ms",
 ];
 
 test("what we add to Kafka's keys, and what we start with differently, is known", () => {
@@ -85,6 +86,7 @@ test("what we add to Kafka's keys, and what we start with differently, is known"
     "log.flush.policy",
     "log.max.open.files",
     "log.min.free.bytes",
+    "log.scrub.interval.ms",
     "replica.alter.log.dirs.io.max.bytes.per.second",
   ]);
   const different = [...ourKeys].filter(([, key]) => key.kafkaDefault !== undefined).map(([name]) => name);

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import { CorruptLog } from "../../src/log/CorruptLog.ts";
 import { loadLog, reload } from "../../src/log/LogLoader.ts";
 import { evolve, snapshotOf } from "../../src/log/LogState.ts";
 import { DEFAULT_LOG_CONFIG } from "../../src/log/UnifiedLog.ts";
@@ -333,5 +334,42 @@ describe("UnifiedLog", () => {
     const disk = new MemoryDisk();
     const { log } = await loadLog(disk, "data/topic-0", TINY, { clean: true, recoveryPoint: 0, logStartOffset: 0 });
     expect([disk.files.size, log.logEndOffset, log.size]).toEqual([0, 0, 0]);
+  });
+
+  test("what lies behind damage is not read and a search that meets it has no answer; the rest is as ever", async () => {
+    const driver = await LogDriver.open({ ...DEFAULT_LOG_CONFIG, segmentBytes: 400 });
+    for (let at = 0; at < 9; at++) await driver.append([at], 40);
+    const { log } = driver;
+    expect(log.segments.length).toBe(3);
+    const told: string[] = [];
+    log.damageFound = ({ message }) => void told.push(message);
+    const [first] = log.segments;
+    const path = first!.path(".log");
+    const size = driver.batches[0]!.info.sizeInBytes;
+    const bytes = driver.disk.content(path);
+    bytes[size + 8]! ^= 0x40;
+    driver.disk.files.get(path)!.bytes.set(bytes);
+    const failure = (doing: () => unknown): Promise<unknown> =>
+      (async () => doing())().then(
+        () => undefined,
+        (error: unknown) => error,
+      );
+    expect((await log.read(0, 100, INFINITY, true)).endOffset).toBe(1);
+    for (let attempt = 0; attempt < 3; attempt++) {
+      expect(await failure(() => log.read(1, 1000, INFINITY, true))).toBeInstanceOf(CorruptLog);
+    }
+    expect(await failure(() => log.read(2, 1000, INFINITY, true))).toBeInstanceOf(CorruptLog);
+    expect((await log.read(0, 1000, INFINITY, true)).endOffset).toBe(1);
+    expect((await log.read(3, 1000, INFINITY, true)).firstOffset).toBe(3);
+    expect(told).toEqual([`${path} at ${size}: no batch where one must begin`]);
+    // By time: found before the damage, or in a segment that nothing before can hold, or not at all.
+    expect((await log.offsetForTimestamp(0, 0, INFINITY, noCodecs))?.offset).toBe(0);
+    expect((await log.offsetForTimestamp(4, 0, INFINITY, noCodecs))?.offset).toBe(4);
+    expect(await failure(() => log.offsetForTimestamp(2, 0, INFINITY, noCodecs))).toBeInstanceOf(CorruptLog);
+    first!.damage = undefined;
+    expect(await failure(() => log.offsetForTimestamp(2, 0, INFINITY, noCodecs))).toBeInstanceOf(CorruptLog);
+    driver.disk.files.get(path)!.bytes[size + 8]! ^= 0x40;
+    first!.damage = undefined;
+    expect((await log.offsetForTimestamp(2, 0, INFINITY, noCodecs))?.offset).toBe(2);
   });
 });
