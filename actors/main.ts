@@ -50,6 +50,11 @@ const run = async <Arguments>(parsed: Parsed<Arguments>, load: () => Promise<Too
 type Command = (args: ReadonlyArray<string>) => Promise<void>;
 
 const commands: Readonly<Record<string, Command>> = {
+  consume: async (args) =>
+    run(
+      (await import("../src/cli/ConsumeArguments.ts")).parseConsumeArguments(args, makeBunClock().wall(), process.env),
+      async () => (await import("./ConsumeTool.ts")).runConsumeTool,
+    ),
   "dump-log": async (args) => dump((await import("../src/cli/DumpLogArguments.ts")).parseDumpLogArguments(args)),
   group: async (args) =>
     run(

@@ -3,7 +3,7 @@
  * `check.crcs`), control batches and, of aborted transactions, data are never shown, a batch that is cut at the end of
  * the answer is left for the next one.
  */
-import type { LeaderEpoch, Offset, ProducerId, Sequence, Timestamp } from "../../src/prelude/Types.ts";
+import type { LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp } from "../../src/prelude/Types.ts";
 import type { Codecs } from "../../src/record/Compression.ts";
 import {
   attributesOf,
@@ -24,8 +24,11 @@ export interface FetchedRecord {
   readonly value: Uint8Array | null;
   readonly headers: ReadonlyArray<RecordHeader>;
   readonly producerId: ProducerId;
+  readonly producerEpoch: ProducerEpoch;
   readonly sequence: Sequence;
   readonly leaderEpoch: LeaderEpoch;
+  /** Of its batch: codec, timestamp type, transactional. */
+  readonly attributes: number;
 }
 
 /** A transaction whose data is not to be shown, as the broker lists it. */
@@ -77,8 +80,10 @@ export const readFetched = (
         value: record.value,
         headers: record.headers,
         producerId: info.producerId,
+        producerEpoch: info.producerEpoch,
         sequence: info.baseSequence < 0 ? -1 : info.baseSequence + record.offsetDelta,
         leaderEpoch: info.leaderEpoch,
+        attributes,
       });
     }
     return true;

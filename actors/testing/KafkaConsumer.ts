@@ -75,6 +75,8 @@ export type ConsumerTrouble = TopicPartition & {
 };
 
 export interface PolledPartition extends TopicPartition {
+  /** Node id of the broker it came from. */
+  readonly node: number;
   /** Where the fetch began. */
   readonly from: Offset;
   readonly nextOffset: Offset;
@@ -416,11 +418,12 @@ export class KafkaConsumer {
       if (!isRetriable(answer.errorCode)) throw new KafkaError(answer.errorCode, `Fetch from ${leader}`);
       return [];
     }
-    return positions.flatMap((position, index) => this.take(position, wanted[index]!, answer, byId) ?? []);
+    return positions.flatMap((position, index) => this.take(position, leader, wanted[index]!, answer, byId) ?? []);
   }
 
   private take(
     position: Position,
+    node: number,
     wanted: WantedPartition,
     answer: ResponseOf<1>,
     byId: boolean,
@@ -449,6 +452,7 @@ export class KafkaConsumer {
     return {
       topic,
       partition,
+      node,
       from: fetchOffset,
       nextOffset,
       records,

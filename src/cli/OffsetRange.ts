@@ -32,8 +32,17 @@ const WORDS: Readonly<Record<string, Place>> = {
   latest: END,
 };
 
-export const OFFSET_FORMS =
+const OFFSET_FORMS =
   "start, end, :end, +N, -N, N, N:, :N, N:M, N:end, @T, @T:, @:T or @T:T (T: milliseconds, seconds, 2026-01-31, 2026-01-31T12:00:00Z, or 1h30m from now, -1h before now)";
+
+/** Of `consume --help`. */
+export const OFFSET_HELP = `Offsets, as rpk has them: where to begin, and behind a colon where to end (not included).
+  start  end  +N  -N  N                the first, behind the last, N behind the first, N before the last, an offset
+  N:M  N:end  :N  :end                 from an offset to an offset, or to where the partition ends now
+  @T  @T:T  @T:end  @:T                from the first record of a time on, and to another
+  T is 13 digits (milliseconds), 10 digits (seconds), 2026-01-31, 2026-01-31T12:00:00Z, or a duration like 1h30m or -48h:
+  from now, or as the end from a first T that is none
+`;
 
 /** A text is what is wrong. */
 export const parseOffsetRange = (text: string, now: Timestamp): OffsetRange | string => {

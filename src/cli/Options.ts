@@ -3,7 +3,7 @@
  * told as one line.
  */
 import type { Endpoint } from "../platform/Network.ts";
-import { endingFlag, flag, type Given, oneOf, UsageError, valued } from "./Arguments.ts";
+import { endingFlag, flag, type Given, oneOf, UsageError, valued, wholeNumber } from "./Arguments.ts";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -24,6 +24,17 @@ export const doorOptions = {
   brokers: valued("--brokers", "-b", "--bootstrap", "--bootstrap-server"),
   help: endingFlag("--help", "-h"),
 };
+
+/** kcat's and Kafka's way to name topics, beside words. */
+export const topicOptions = { topic: valued("--topic", "-t") };
+
+/** What is said on stderr: only what went wrong, what a user should know, or everything. */
+export type NoteLevel = "quiet" | "usual" | "verbose";
+
+export const noteOptions = { quiet: flag("--quiet", "-q"), verbose: flag("--verbose", "-v") };
+
+export const readNotes = (given: Given<keyof typeof noteOptions>): NoteLevel =>
+  given.has("quiet") ? "quiet" : given.has("verbose") ? "verbose" : "usual";
 
 export const toolOptions = { ...doorOptions, json: flag("--json"), format: valued("--format") };
 
@@ -74,6 +85,19 @@ export const readScopes = (words: ReadonlyArray<string>, option = ""): TopicScop
     if (scope === undefined) throw new UsageError(`${option}${word}: expected TOPIC or TOPIC:0,1`);
     return scope;
   });
+
+/** `0,3` or `0-3`. */
+export const partitionList = (text: string, option: string): number[] =>
+  text.split(",").flatMap((part) => {
+    const [, first, last] = /^(\d+)(?:-(\d+))?$/.exec(part) ?? [];
+    if (first === undefined) throw new UsageError(`${option} ${text}: expected 0,1,4-7`);
+    const from = wholeNumber(first, option, 0, 0x7fffffff);
+    const to = last === undefined ? from : wholeNumber(last, option, from, from + 100_000);
+    return Array.from({ length: to - from + 1 }, (_, index) => from + index);
+  });
+
+export const NOTE_HELP = `  --quiet, -q / --verbose, -v          fewer or more notes on stderr; stdout has only data
+`;
 
 /** The help's lines about them. */
 export const DOOR_HELP = `  --brokers, -b HOST:PORT[,…]          brokers to ask first (default ${DEFAULT_BROKERS}, or $ODRADEK_BROKERS)

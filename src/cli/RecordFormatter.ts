@@ -14,6 +14,19 @@ import { goTime, strftime } from "./TimeFormat.ts";
 /** Writes one record; without bounds the verbs of the partition's bounds write `<nil>`. */
 export type FormatRecord = (out: ByteWriter, record: ConsumedRecord, bounds: PartitionBounds | undefined) => void;
 
+/** Of `consume --help` and `produce --help`. */
+export const FORMAT_HELP = `Formats, as rpk has them: text with \\t \\n \\r \\\\ \\xNN and
+  %t %k %v  topic, key, value          {hex} {base64} {base64raw} {json}, or {unpack[FORMAT]}: < > byte order, b B h H i I q Q
+                                       integers of 1, 2, 4, 8 bytes (capitals unsigned), c or . a byte, s the rest, $ the end
+  %T %K %V  their sizes in bytes       {hex64} {hex32} {hex16} {hex8} {hex4} {big64} {big32} {big16} {little64} {little32}
+  %H        how many headers           {little16} {byte} {bool}, and so for every number
+  %h{…}     each header: %k %v %K %V   %p partition  %o offset  %e leader epoch  %x producer id  %y its epoch
+  %d        time in milliseconds       {strftime[%F %T]} {go[2006-01-02T15:04:05Z07:00]}, in UTC
+  %a{…}     compression, timestamp-type, transactional-bit, control-bit; as a number {compression;number}
+  %[ %| %]  the partition's log start, last stable offset, high watermark
+  %i        how many records so far    %% %{ %} themselves
+`;
+
 const utf8 = new TextEncoder();
 
 /** Throws `FormatError`. The function counts its calls, for `%i`. */

@@ -15,7 +15,7 @@ import {
   wholeNumber,
 } from "./Arguments.ts";
 import { type Place, parseOffsetRange } from "./OffsetRange.ts";
-import { type Environment, readTool, TOOL_HELP, type ToolOptions, toolOptions } from "./Options.ts";
+import { type Environment, partitionList, readTool, TOOL_HELP, type ToolOptions, toolOptions } from "./Options.ts";
 import type { ConfigChange, NewTopic } from "./TopicDoor.ts";
 
 /** Names, or regular expressions that match whole names of topics that are not internal. */
@@ -133,16 +133,6 @@ const selection = (names: ReadonlyArray<string>, isRegex: boolean): TopicSelecti
   }
   return { names, regex: isRegex };
 };
-
-/** `0,3` or `0-3`. */
-export const partitionList = (text: string, option: string): number[] =>
-  text.split(",").flatMap((part) => {
-    const [, first, last] = /^(\d+)(?:-(\d+))?$/.exec(part) ?? [];
-    if (first === undefined) throw new UsageError(`${option} ${text}: expected 0,1,4-7`);
-    const from = wholeNumber(first, option, 0, 0x7fffffff);
-    const to = last === undefined ? from : wholeNumber(last, option, from, from + 100_000);
-    return Array.from({ length: to - from + 1 }, (_, index) => from + index);
-  });
 
 /** rpk's `-1` and Kafka's defaults alike. */
 const countOrDefault = (text: string | undefined, option: string): number =>

@@ -3,6 +3,7 @@
  * that a reader that does not read blocks nothing else (a member of a group goes on sending heartbeats).
  */
 import { read, write, writeSync } from "node:fs";
+import { isatty } from "node:tty";
 import { OutputClosed, type Terminal } from "./Terminal.ts";
 
 const STDIN = 0;
@@ -37,7 +38,7 @@ const whenReady = async <A>(call: () => Promise<A>): Promise<A> => {
 const utf8 = new TextEncoder();
 
 export const makeBunTerminal = (): Terminal => {
-  const notesAreRead = process.stderr.isTTY === true;
+  const notesAreRead = isatty(STDERR);
   let shown = 0;
   const clear = (): string => {
     const blank = shown === 0 ? "" : `\r${" ".repeat(shown)}\r`;
@@ -81,6 +82,8 @@ export const makeBunTerminal = (): Terminal => {
       shown = line.length;
       say(`${blank}${line}`);
     },
+    isTyped: isatty(STDIN),
+    showsOutput: isatty(STDOUT),
     interrupted: interruption(),
   };
 };

@@ -18,6 +18,10 @@ export interface Terminal {
   note(line: string): void;
   /** A line that the next one, or a note, takes the place of; shown only to a person. */
   progress(line: string): void;
+  /** Somebody types the input. */
+  readonly isTyped: boolean;
+  /** The output goes to a screen. */
+  readonly showsOutput: boolean;
   /** Aborted when the user wants the tool to end (Ctrl-C, SIGTERM); the second time the process ends without it. */
   readonly interrupted: AbortSignal;
 }

@@ -7,10 +7,12 @@ export class TestTerminal implements Terminal {
   readonly notes: string[] = [];
   /** How many more writes are taken before the reader is gone. */
   writesLeft = Number.POSITIVE_INFINITY;
+  readonly isTyped = false;
+  readonly showsOutput = false;
   private readonly pieces: Array<Uint8Array | undefined> = [];
   private waiting: ((piece: Uint8Array | undefined) => void) | undefined;
   private readonly controller = new AbortController();
-  private readonly watchers: Array<{ readonly pattern: RegExp; readonly resolve: () => void }> = [];
+  private readonly watchers: Array<{ readonly isThere: () => boolean; readonly resolve: () => void }> = [];
 
   /** Without an input there is none and it has ended; `null`: `type` and `endInput` say what comes. */
   constructor(input: string | Uint8Array | null = "") {
@@ -42,10 +44,12 @@ export class TestTerminal implements Terminal {
 
   /** Resolves when the output has the pattern in it. */
   until(pattern: RegExp): Promise<void> {
-    return new Promise((resolve) => {
-      this.watchers.push({ pattern, resolve });
-      this.look();
-    });
+    return this.watch(() => pattern.test(this.output));
+  }
+
+  /** Resolves when one of the notes has the pattern in it. */
+  untilNote(pattern: RegExp): Promise<void> {
+    return this.watch(() => this.notes.some((note) => pattern.test(note)));
   }
 
   read(): Promise<Uint8Array | undefined> {
@@ -64,6 +68,7 @@ export class TestTerminal implements Terminal {
 
   note(line: string): void {
     this.notes.push(line);
+    this.look();
   }
 
   progress(): void {}
@@ -75,7 +80,14 @@ export class TestTerminal implements Terminal {
     else waiting(piece);
   }
 
+  private watch(isThere: () => boolean): Promise<void> {
+    return new Promise((resolve) => {
+      this.watchers.push({ isThere, resolve });
+      this.look();
+    });
+  }
+
   private look(): void {
-    for (const { pattern, resolve } of this.watchers) if (pattern.test(this.output)) resolve();
+    for (const { isThere, resolve } of this.watchers) if (isThere()) resolve();
   }
 }
