@@ -11,6 +11,7 @@ import { DelayedFetches } from "../src/api/DelayedFetch.ts";
 import { FetchSessions } from "../src/api/FetchSession.ts";
 import { makeHandlers } from "../src/api/Handlers.ts";
 import type { Ports } from "../src/api/Ports.ts";
+import type { HandlerTable } from "../src/api/Router.ts";
 import type { BrokerConfig } from "../src/config/BrokerConfig.ts";
 import { type BrokerListener, resolveListeners } from "../src/config/Listeners.ts";
 import { controllerRules } from "../src/metadata/ControllerRules.ts";
@@ -58,6 +59,8 @@ export interface BrokerOptions {
   readonly requestLog: () => ((line: string) => void) | undefined;
   /** The broker cannot go on (its controller failed): the process should end. */
   readonly fatal: (why: string) => void;
+  /** What stands between the handlers and their clients; for tests that want answers to go wrong. */
+  readonly handlers?: (handlers: HandlerTable) => HandlerTable;
 }
 
 /** What another way in than the Kafka listeners serves its clients with. */
@@ -100,6 +103,11 @@ export interface Broker {
   readonly directory: string;
   /** What an operator may want to watch, as it is now. */
   readonly metrics: () => BrokerMetrics;
+  /**
+   * As if the coordinator of a group or of a transactional id had moved to another broker and back: whoever waits for it
+   * is told so, and its log is read again.
+   */
+  readonly moveCoordinator: (of: "group" | "transaction", key: string) => void;
   /** Orderly: everything in flight is answered, everything written is flushed, the marker is written. */
   readonly stop: Effect.Effect<void>;
 }
@@ -213,7 +221,7 @@ export const startBroker = (platform: Platform, options: BrokerOptions): Effect.
         (bound) => random.below(bound),
       ),
       timers,
-      handlers: makeHandlers(),
+      handlers: options.handlers?.(makeHandlers()) ?? makeHandlers(),
     };
 
     const queued = config.number("queued.max.request.bytes");
@@ -317,6 +325,9 @@ export const startBroker = (platform: Platform, options: BrokerOptions): Effect.
       scrub: scrubber.metrics,
     });
     return { clusterId, nodeId, listeners, directory: path, metrics, doorEnvironment, attach, stop };
+    const moveCoordinator: Broker["moveCoordinator"] = (of, key) =>
+      (of === "group" ? groups : transactions).reload(key, "it moved away and back");
+    return { clusterId: directory.clusterId, nodeId, listeners, directory: directory.path, moveCoordinator, stop };
   });
 
 const listenersOf = (config: BrokerConfig): ReadonlyArray<BrokerListener> => {

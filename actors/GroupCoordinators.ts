@@ -41,6 +41,11 @@ export class GroupCoordinators implements GroupCoordinatorPort {
     this.coordinators.stop();
   }
 
+  /** The group's coordinator forgets everything and reads its log again. */
+  reload(groupId: string, why: string): void {
+    this.coordinators.at(this.partitionOf(groupId) ?? -1)?.actor.tell({ kind: "reload", why });
+  }
+
   partitionOf(groupId: string): number | undefined {
     return this.coordinators.partitionOf(groupId);
   }

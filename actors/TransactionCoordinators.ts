@@ -43,6 +43,11 @@ export class TransactionCoordinators implements TransactionCoordinatorPort {
     this.coordinators.stop();
   }
 
+  /** The id's coordinator forgets everything and reads its log again. */
+  reload(transactionalId: string, why: string): void {
+    this.coordinators.at(this.partitionOf(transactionalId) ?? -1)?.actor.tell({ kind: "reload", why });
+  }
+
   partitionOf(transactionalId: string): number | undefined {
     return this.coordinators.partitionOf(transactionalId);
   }

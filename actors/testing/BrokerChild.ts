@@ -15,7 +15,10 @@ const tell = (message: FromChild): void => {
 const call = async (message: ToChild): Promise<void> => {
   switch (message.type) {
     case "start":
-      host = await startInProcess(message.options, (level, text) => tell({ type: "log", level, message: text }));
+      host = await startInProcess(message.options, {
+        log: (level, text) => tell({ type: "log", level, message: text }),
+        fault: (fault) => tell({ type: "fault", fault }),
+      });
       return;
     case "powerCut":
       return host?.powerCut(message.cut);

@@ -10,6 +10,8 @@ import { type Broker, type Platform, startBroker } from "../Broker.ts";
 import { SeededRandom } from "../simulation/SeededRandom.ts";
 import { type PowerCut, SimulatedDisk } from "../simulation/SimulatedDisk.ts";
 import { BrokerLife } from "./BrokerLife.ts";
+import type { FaultPlan, InjectedFault } from "./FaultDecisions.ts";
+import { FaultInjector, type FaultLevers } from "./FaultInjector.ts";
 
 /** Where a test broker's data is: in memory, in a directory that goes with the broker, or in one that stays. */
 export type HostDisk = "memory" | "temporary" | { readonly directory: string };
@@ -19,6 +21,7 @@ export interface HostOptions {
   readonly config: Readonly<Record<string, string>>;
   readonly disk: HostDisk;
   readonly clusterId?: string | undefined;
+  readonly faults?: FaultPlan | undefined;
 }
 
 export interface TemporaryDirectory {
@@ -30,7 +33,13 @@ export interface TemporaryDirectory {
 export interface HostServices {
   readonly platform: Platform;
   readonly temporaryDirectory: () => TemporaryDirectory;
+  readonly tell: HostEvents;
+}
+
+/** What whoever asked for the broker is told while it runs. */
+export interface HostEvents {
   readonly log: (level: "info" | "warn" | "error", message: string) => void;
+  readonly fault: (fault: InjectedFault) => void;
 }
 
 /** What a started broker is known by. */
@@ -49,6 +58,8 @@ export interface HostedBroker {
   crash(): Promise<void>;
   powerCut(cut: PowerCut): Promise<void>;
   restart(): Promise<void>;
+  /** No more faults; a restart under way is waited for. */
+  heal(): Promise<void>;
   dispose(): Promise<void>;
 }
 
@@ -63,8 +74,11 @@ export class BrokerHost implements HostedBroker {
   private readonly platter: SimulatedDisk | undefined;
   private readonly temporary: TemporaryDirectory | undefined;
   private readonly random: SeededRandom;
+  private readonly injector: FaultInjector | undefined;
   private life: BrokerLife | undefined;
   private broker: Broker | undefined;
+  /** The life that an injected crash is about to end. */
+  private falling: BrokerLife | undefined;
   private lives = 0;
   private known: HostAddress | undefined;
   /** The change of state under way: the next one waits for it. */
@@ -76,7 +90,8 @@ export class BrokerHost implements HostedBroker {
     private readonly services: HostServices,
   ) {
     const { disk } = options;
-    this.random = new SeededRandom(services.platform.random.below(0x1_0000_0000));
+    this.random = new SeededRandom(options.faults?.seed ?? services.platform.random.below(0x1_0000_0000));
+    this.injector = options.faults && new FaultInjector(options.faults, this.levers());
     if (disk === "memory") {
       // Answers at once: what waits for a flush is as durable as on a real disk and waits no time.
       this.platter = new SimulatedDisk({ random: this.random, pendingChance: 0, pageBytes: 4096 });
@@ -136,6 +151,10 @@ export class BrokerHost implements HostedBroker {
     });
   }
 
+  heal(): Promise<void> {
+    return this.exclusively(async () => this.injector?.heal());
+  }
+
   /** The end. Data that nobody will see again is not put in order first. */
   dispose(): Promise<void> {
     if (this.disposed) return this.busy;
@@ -185,17 +204,18 @@ export class BrokerHost implements HostedBroker {
     const problems = [...loaded.errors, ...loaded.warnings];
     if (loaded.config === undefined || problems.length > 0) throw new Error(problems.join("\n"));
     this.lives += 1;
-    const { platter } = this;
+    const { platter, injector } = this;
     const life = new BrokerLife(this.lives, this.services.platform, platter && ((mine) => attach(platter, mine)));
     this.life = life;
     const broker = await Effect.runPromise(
       startBroker(life, {
         config: loaded.config,
         clusterId: this.options.clusterId,
-        log: this.services.log,
+        log: this.services.tell.log,
         requestLog: () => undefined,
+        ...(injector === undefined ? {} : { handlers: (table) => injector.wrap(table) }),
         fatal: (why) => {
-          this.services.log("error", `the broker gave up: ${why}`);
+          this.services.tell.log("error", `the broker gave up: ${why}`);
           if (this.life === life) void this.crash().catch(() => {});
         },
       }),
@@ -225,6 +245,31 @@ export class BrokerHost implements HostedBroker {
     const ended = life.end();
     this.platter?.abandonFlushes();
     await ended;
+  }
+
+  private levers(): FaultLevers {
+    return {
+      log: this.services.tell.fault,
+      moveCoordinator: (of, key) => this.broker?.moveCoordinator(of, key),
+      isFalling: () => this.life === this.falling,
+      crash: (downMs) => {
+        const { life } = this;
+        if (life === undefined || life === this.falling) return false;
+        this.falling = life;
+        const restarted = this.exclusively(async () => {
+          // Somebody else may have ended it meanwhile, and may want it down.
+          if (this.life !== life) return;
+          await this.kill();
+          await this.pause(downMs);
+          await this.begin();
+        });
+        restarted.catch((error: unknown) => {
+          if (!this.disposed)
+            this.services.tell.log("error", `not restarted after an injected crash: ${String(error)}`);
+        });
+        return true;
+      },
+    };
   }
 
   private pause(ms: number): Promise<void> {

@@ -7,7 +7,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { PowerCut } from "../simulation/SimulatedDisk.ts";
-import type { HostAddress, HostedBroker, HostOptions, HostServices } from "./BrokerHost.ts";
+import type { HostAddress, HostEvents, HostedBroker, HostOptions } from "./BrokerHost.ts";
 import type { FromChild, HostCall, ToChild } from "./ChildProtocol.ts";
 import { findBun } from "./FindBun.ts";
 
@@ -16,8 +16,8 @@ const CHILD = new URL("../bun/BrokerChild.js", import.meta.url);
 /** Of what the child has said on its error output, for the message when it ends. */
 const MAX_STDERR = 4096;
 
-export const startChild = async (options: HostOptions, log: HostServices["log"]): Promise<HostedBroker> => {
-  const broker = new ChildBroker(log);
+export const startChild = async (options: HostOptions, tell: HostEvents): Promise<HostedBroker> => {
+  const broker = new ChildBroker(tell);
   try {
     await broker.ask({ type: "start", options });
     return broker;
@@ -36,7 +36,7 @@ class ChildBroker implements HostedBroker {
   private over: Error | undefined;
   private disposing = false;
 
-  constructor(private readonly log: HostServices["log"]) {
+  constructor(private readonly tell: HostEvents) {
     const entry = fileURLToPath(CHILD);
     const { NODE_OPTIONS: _, ...environment } = process.env;
     this.child = spawn(findBun(), [entry], {
@@ -75,6 +75,10 @@ class ChildBroker implements HostedBroker {
 
   restart(): Promise<void> {
     return this.ask({ type: "restart" });
+  }
+
+  heal(): Promise<void> {
+    return this.ask({ type: "heal" });
   }
 
   async dispose(): Promise<void> {
@@ -128,7 +132,10 @@ class ChildBroker implements HostedBroker {
   private hear(message: FromChild): void {
     switch (message.type) {
       case "log":
-        this.log(message.level, message.message);
+        this.tell.log(message.level, message.message);
+        return;
+      case "fault":
+        this.tell.fault(message.fault);
         return;
       case "done":
         this.known = message.address;

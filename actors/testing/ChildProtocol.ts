@@ -4,11 +4,12 @@
  */
 import type { PowerCut } from "../simulation/SimulatedDisk.ts";
 import type { HostAddress, HostOptions } from "./BrokerHost.ts";
+import type { InjectedFault } from "./FaultDecisions.ts";
 
 /** What is asked of the host. */
 export type HostCall =
   | { readonly type: "start"; readonly options: HostOptions }
-  | { readonly type: "stop" | "crash" | "restart" | "dispose" }
+  | { readonly type: "stop" | "crash" | "restart" | "heal" | "dispose" }
   | { readonly type: "powerCut"; readonly cut: PowerCut };
 
 export type ToChild = HostCall & { readonly call: number };
@@ -17,4 +18,5 @@ export type FromChild =
   /** The call is done; `address` as it is now. */
   | { readonly type: "done"; readonly call: number; readonly address: HostAddress }
   | { readonly type: "failed"; readonly call: number; readonly message: string }
-  | { readonly type: "log"; readonly level: "info" | "warn" | "error"; readonly message: string };
+  | { readonly type: "log"; readonly level: "info" | "warn" | "error"; readonly message: string }
+  | { readonly type: "fault"; readonly fault: InjectedFault };

@@ -1,11 +1,11 @@
 /** The host on the real ports of this Bun process. Loaded only under Bun, and only when a broker is asked for. */
 import { makeBunPlatform } from "../../src/platform/BunPlatform.ts";
 import { makeTemporaryDirectory } from "../../src/platform/TemporaryDirectory.ts";
-import { BrokerHost, type HostOptions, type HostServices } from "./BrokerHost.ts";
+import { BrokerHost, type HostEvents, type HostOptions } from "./BrokerHost.ts";
 
-export const startInProcess = (options: HostOptions, log: HostServices["log"]): Promise<BrokerHost> =>
+export const startInProcess = (options: HostOptions, tell: HostEvents): Promise<BrokerHost> =>
   BrokerHost.start(options, {
     platform: makeBunPlatform(),
     temporaryDirectory: () => makeTemporaryDirectory("odradek-test-"),
-    log,
+    tell,
   });

@@ -5,7 +5,8 @@
  */
 import { resolve } from "node:path";
 import type { PowerCut } from "../simulation/SimulatedDisk.ts";
-import type { HostDisk, HostedBroker, HostOptions, HostServices } from "./BrokerHost.ts";
+import type { HostDisk, HostEvents, HostedBroker, HostOptions } from "./BrokerHost.ts";
+import { type FaultOptions, type InjectedFault, planFaults, SPARED_CLIENT_ID } from "./FaultDecisions.ts";
 import { type ClientOptions, KafkaClient } from "./KafkaClient.ts";
 import type { ClientPlatform } from "./KafkaConnection.ts";
 import { MortalClock } from "./MortalClock.ts";
@@ -37,6 +38,11 @@ export interface TestBrokerOptions {
   readonly disk?: "memory" | "temporary" | { readonly directory: string };
   /** The cluster id of an empty disk (default: a random one). */
   readonly clusterId?: string;
+  /**
+   * Things go wrong, as they can for any client of Kafka, and the seed says which and when. A seed alone takes every kind
+   * at its usual rate.
+   */
+  readonly faults?: number | string | FaultOptions;
   /** Every line the broker logs. Without it nothing is printed; `TestBroker.log` has the last lines either way. */
   readonly log?: (level: LogLevel, message: string) => void;
 }
@@ -67,6 +73,12 @@ export interface TestBroker extends AsyncDisposable {
   powerCut(cut?: PowerCut): Promise<void>;
   /** Starts it again with the same data on the same port; a running one is stopped in order first. */
   restart(): Promise<void>;
+  /** The faults injected so far, oldest first. */
+  readonly faultLog: ReadonlyArray<InjectedFault>;
+  /** The seed and every fault, a line each: what to print when a test fails. */
+  faultReport(): string;
+  /** No more faults from now on; resolves when the broker is up. For the last part of a test, in which everything must finish. */
+  heal(): Promise<void>;
 }
 
 const LOG_LINES = 1000;
@@ -88,9 +100,13 @@ export const testBroker = async (options: TestBrokerOptions = {}): Promise<TestB
     if (lines.length > LOG_LINES) lines.shift();
     options.log?.(level, message);
   };
-  const settings = { config: settingsOf(options.config), disk: diskOf(options.disk), clusterId: options.clusterId };
-  const hosted = await host(settings, log);
-  const broker = new RunningTestBroker(hosted, await clientPlatform(), lines);
+  const faults = options.faults === undefined ? undefined : planFaults(options.faults);
+  const faultLog: InjectedFault[] = [];
+  const hosted = await host(
+    { config: settingsOf(options.config), disk: diskOf(options.disk), clusterId: options.clusterId, faults },
+    { log, fault: (fault) => faultLog.push(fault) },
+  );
+  const broker = new RunningTestBroker(hosted, await clientPlatform(), lines, faults?.seed, faultLog);
   try {
     if (options.topics !== undefined) await broker.createTopics(options.topics);
   } catch (error) {
@@ -101,9 +117,9 @@ export const testBroker = async (options: TestBrokerOptions = {}): Promise<TestB
 };
 
 /** The build for Node makes `process.versions.bun` a constant: nothing of Bun's is in it. */
-const host = async (options: HostOptions, log: HostServices["log"]): Promise<HostedBroker> => {
-  if (process.versions.bun !== undefined) return (await import("./InProcessBroker.ts")).startInProcess(options, log);
-  return (await import("./ChildBroker.ts")).startChild(options, log);
+const host = async (options: HostOptions, tell: HostEvents): Promise<HostedBroker> => {
+  if (process.versions.bun !== undefined) return (await import("./InProcessBroker.ts")).startInProcess(options, tell);
+  return (await import("./ChildBroker.ts")).startChild(options, tell);
 };
 
 const clientPlatform = async (): Promise<ClientPlatform> => {
@@ -129,6 +145,8 @@ class RunningTestBroker implements TestBroker {
     private readonly hosted: HostedBroker,
     private readonly platform: ClientPlatform,
     readonly log: ReadonlyArray<string>,
+    private readonly seed: string | undefined,
+    readonly faultLog: ReadonlyArray<InjectedFault>,
   ) {}
 
   get host(): string {
@@ -153,7 +171,7 @@ class RunningTestBroker implements TestBroker {
 
   /** With a client of its own, which is gone afterwards: it must not keep a process alive. */
   async createTopics(topics: ReadonlyArray<string | TestTopic>): Promise<void> {
-    const admin = this.client({ clientId: ADMIN_CLIENT_ID, retryBackoffMs: 10 });
+    const admin = this.client({ clientId: SPARED_CLIENT_ID, retryBackoffMs: 10 });
     try {
       for (const topic of topics) {
         const { name, partitions = 1, config = {} } = typeof topic === "string" ? { name: topic } : topic;
@@ -191,6 +209,19 @@ class RunningTestBroker implements TestBroker {
     return this.hosted.restart();
   }
 
+  faultReport(): string {
+    if (this.seed === undefined) return "no faults were asked for";
+    const lines = this.faultLog.map(
+      ({ kind, api, connection, request, clientId, what }) =>
+        `  ${kind}: ${api} (connection ${connection}, request ${request}, client ${clientId}): ${what}`,
+    );
+    return [`faults from seed ${this.seed}: ${lines.length}`, ...lines].join("\n");
+  }
+
+  heal(): Promise<void> {
+    return this.hosted.heal();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     for (const client of [...this.clients.keys()]) this.end(client);
     await this.hosted.dispose();
@@ -203,6 +234,3 @@ class RunningTestBroker implements TestBroker {
     this.clients.delete(client);
   }
 }
-
-/** What the test broker's own requests go by. */
-const ADMIN_CLIENT_ID = "odradek-test-broker";

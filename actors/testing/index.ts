@@ -2,6 +2,8 @@
  * `odradek/testing`: what tests of a user's own program may use. Everything exported here is public and documented in
  * `README.md` beside it; everything else in this folder may change without notice.
  */
+
+export type { FaultKind, FaultOptions, InjectedFault } from "./FaultDecisions.ts";
 export {
   EARLIEST,
   type FetchedRecord,

@@ -124,6 +124,20 @@ export const suite: Suite = {
         judgeStarts(context, stdout, 100);
       },
     },
+    ...["kafkajs", "platformatic"].map((library) => ({
+      name: `${library} loses nothing and writes nothing twice while faults are injected`,
+      own: true,
+      timeoutMs: 180_000,
+      async run(context: Context) {
+        const counts = new Map<string, number>();
+        for (const seed of ["1", "2", "3", "4"]) {
+          const injected: Record<string, number> = JSON.parse(await withNode("faults.mjs", library, seed));
+          for (const [kind, count] of Object.entries(injected)) counts.set(kind, (counts.get(kind) ?? 0) + count);
+        }
+        context.note(Array.from(counts, ([kind, count]) => `${count} ${kind}`).join(", "));
+        assert(counts.size === 6, `only ${[...counts.keys()].join(", ")} happened`);
+      },
+    })),
     {
       name: "a broker nobody disposed of keeps no process alive, and ends with it",
       own: true,
