@@ -324,10 +324,9 @@ export const startBroker = (platform: Platform, options: BrokerOptions): Effect.
       refusedForSpace: directory.freeSpace.refused,
       scrub: scrubber.metrics,
     });
-    return { clusterId, nodeId, listeners, directory: path, metrics, doorEnvironment, attach, stop };
     const moveCoordinator: Broker["moveCoordinator"] = (of, key) =>
       (of === "group" ? groups : transactions).reload(key, "it moved away and back");
-    return { clusterId: directory.clusterId, nodeId, listeners, directory: directory.path, moveCoordinator, stop };
+    return { clusterId, nodeId, listeners, directory: path, metrics, doorEnvironment, attach, moveCoordinator, stop };
   });
 
 const listenersOf = (config: BrokerConfig): ReadonlyArray<BrokerListener> => {
