@@ -4,6 +4,7 @@
  *
  *   dist/bun     for Bun: the program, the broker as a library, `odradek/testing` and the child that hosts a broker for Node
  *   dist/node    for Node: what of `odradek/testing` runs there
+ *   dist/client  for browsers, Node and Bun alike: the stream client and its face for Effect
  *   dist/types   declarations of what package.json exports, and of nothing else
  *
  * What must stay true: nothing of Bun's is in `dist/node`; whatever is loaded on first use is still a file of its own.
@@ -16,18 +17,23 @@ process.chdir(join(import.meta.dir, ".."));
 /** Loaded at run time from node_modules: native code, and WebAssembly that is loaded anew after a trap. */
 const external = ["@node-rs/*", "@platformatic/*"];
 
-const bundle = async (target: "bun" | "node", entrypoints: string[]): Promise<void> => {
+const bundle = async (
+  target: "bun" | "node" | "browser",
+  entrypoints: string[],
+  folder: string = target,
+  also: string[] = [],
+): Promise<void> => {
   await Bun.build({
     entrypoints,
     target,
-    outdir: `dist/${target}`,
+    outdir: `dist/${folder}`,
     root: ".",
     // Side by side: files find each other by their names.
     naming: { entry: "[name].[ext]", chunk: "[name]-[hash].[ext]" },
     splitting: true,
     // Names stay, for stack traces and for messages that name a class.
     minify: { whitespace: true, syntax: true, identifiers: false },
-    external,
+    external: [...external, ...also],
     define: target === "node" ? { "process.versions.bun": "undefined" } : {},
   });
 };
@@ -54,8 +60,12 @@ await bundle("bun", [
   "src/platform/SyncfsWorker.ts",
 ]);
 await bundle("node", ["actors/testing/index.ts"]);
+const clients = ["src/client/Client.ts", "src/client/EffectClient.ts"];
+// Whoever uses Effect has one of his own.
+await bundle("browser", clients, "client", ["effect"]);
 const declarations = Bun.spawnSync([process.execPath, "node_modules/typescript/bin/tsc", "-p", "tsconfig.build.json"], {
   stdio: ["ignore", "inherit", "inherit"],
 });
 if (declarations.exitCode !== 0) process.exit(1);
-pruneDeclarations(["dist/types/actors/testing/index.d.ts"]);
+const exported = ["actors/testing/index.ts", ...clients];
+pruneDeclarations(exported.map((path) => `dist/types/${path.replace(/\.ts$/, ".d.ts")}`));

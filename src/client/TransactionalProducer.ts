@@ -53,6 +53,16 @@ export interface Transaction<Key, Value> {
   ): Promise<void>;
 }
 
+/** A transaction that is to be ended by hand. */
+export interface RunningTransaction<Key, Value> extends Transaction<Key, Value> {
+  /** Resolves when everything sent was acknowledged; rejects with the first error. */
+  settled(): Promise<void>;
+  /** Waits for what was sent and commits; when something failed it aborts and rejects with that. */
+  commit(): Promise<void>;
+  /** Aborts; resolves with the error to pass on. */
+  abort(cause: unknown): Promise<unknown>;
+}
+
 /** The coordinator has rolled the transaction back, or the broker has lost its track: what is left is to abort. */
 const ABORTED: ReadonlySet<number> = new Set([
   Errors.INVALID_PRODUCER_EPOCH,
@@ -101,14 +111,37 @@ export class TransactionalProducer<Key, Value> {
    * rolled it back (time-out), `FencedError` when a newer producer has the id, `OutcomeUnknownError` when nobody can tell
    * whether it was committed. Transactions asked for meanwhile wait for their turn. The first one fences whoever had the id.
    */
-  txn<A>(
+  async txn<A>(
     work: (transaction: Transaction<Key, Value>) => A | Promise<A>,
     options: { readonly signal?: AbortSignal } = {},
   ): Promise<A> {
+    const { signal } = options;
+    const transaction = await this.begin(options);
+    let result: A;
+    try {
+      result = await abortable((async () => work(transaction))(), signal);
+      await transaction.settled();
+      signal?.throwIfAborted();
+    } catch (error) {
+      throw await transaction.abort(error);
+    }
+    await transaction.commit();
+    return result;
+  }
+
+  /**
+   * What `txn` is made of, for whoever cannot give it a function: takes its turn and opens a transaction, which has to be
+   * ended by its `commit` or `abort`, once.
+   */
+  begin(options: { readonly signal?: AbortSignal } = {}): Promise<RunningTransaction<Key, Value>> {
     if (this.closing !== undefined) return Promise.reject(new ClosedError("the producer"));
-    const turn = this.turns.then(() => this.run(work, options.signal));
-    this.turns = turn.catch(() => {});
-    return turn;
+    const over = Promise.withResolvers<void>();
+    const opening = this.turns.then(() => this.open(options.signal, over.resolve));
+    this.turns = opening.then(
+      () => over.promise,
+      () => {},
+    );
+    return opening;
   }
 
   /** Gets the identity now, which fences whoever had the id and ends its open transaction; `txn` does it by itself. */
@@ -130,28 +163,32 @@ export class TransactionalProducer<Key, Value> {
     return this.close();
   }
 
-  private async run<A>(
-    work: (transaction: Transaction<Key, Value>) => A | Promise<A>,
-    signal: AbortSignal | undefined,
-  ): Promise<A> {
+  private async open(signal: AbortSignal | undefined, over: () => void): Promise<RunningTransaction<Key, Value>> {
     signal?.throwIfAborted();
     await this.ensureIdentity(signal);
-    const transaction = new OpenTransaction(this.intake, this.session, this.askOptions(), () => ({
-      transactionalId: this.transactionalId,
-      producer: this.identity!,
-    }));
-    let result: A;
-    try {
-      result = await abortable((async () => work(transaction))(), signal);
-      await transaction.settled();
-      signal?.throwIfAborted();
-    } catch (error) {
+    const who = () => ({ transactionalId: this.transactionalId, producer: this.identity! });
+    const transaction = new OpenTransaction(this.intake, this.session, this.askOptions(), who);
+    const ended = async <A>(how: () => Promise<A>): Promise<A> => {
       transaction.end();
-      throw await this.abort(error, transaction);
-    }
-    transaction.end();
-    if (this.isOpen(transaction)) await this.commit();
-    return result;
+      try {
+        return await how();
+      } finally {
+        over();
+      }
+    };
+    return Object.assign(transaction, {
+      commit: async (): Promise<void> => {
+        try {
+          await transaction.settled();
+        } catch (error) {
+          throw await ended(() => this.abort(error, transaction));
+        }
+        await ended(async () => {
+          if (this.isOpen(transaction)) await this.commit();
+        });
+      },
+      abort: (cause: unknown): Promise<unknown> => ended(() => this.abort(cause, transaction)),
+    });
   }
 
   private async ensureIdentity(signal: AbortSignal | undefined): Promise<void> {
@@ -165,13 +202,13 @@ export class TransactionalProducer<Key, Value> {
         identity === undefined ? body : { ...body, producer: identity },
         { ...this.askOptions(), signal },
       );
-      this.begin(producer);
+      this.become(producer);
     } catch (error) {
       throw this.fencedBy(error);
     }
   }
 
-  private begin(producer: ProducerIdentity): void {
+  private become(producer: ProducerIdentity): void {
     this.identity = producer;
     this.unsure = false;
     this.intake.sender.become(producer);
@@ -230,7 +267,7 @@ export class TransactionalProducer<Key, Value> {
   private async endWith(commit: boolean, onResent: () => void): Promise<void> {
     const body = { transactionalId: this.transactionalId, producer: this.identity!, commit };
     const { producer } = await this.session.ask("endTxn", body, { ...this.askOptions(), onResent });
-    this.begin(producer);
+    this.become(producer);
   }
 
   private askOptions(): AskOptions {

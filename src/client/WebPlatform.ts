@@ -58,6 +58,7 @@ class WebSocketDuplex implements FrameDuplex {
   private readonly socket: WebSocket;
   private paused: Uint8Array[] | undefined;
   private looking: ReturnType<typeof setTimeout> | undefined;
+  private finished = false;
 
   constructor(
     url: string,
@@ -73,12 +74,16 @@ class WebSocketDuplex implements FrameDuplex {
       if (this.paused === undefined) handlers.onFrame(frame);
       else this.paused.push(frame);
     };
-    this.socket.onclose = ({ code, reason }) => {
-      clearTimeout(this.looking);
-      handlers.onClose(code, reason);
-    };
-    // The reason is not told to pages; `close` follows.
-    this.socket.onerror = () => {};
+    this.socket.onclose = ({ code, reason }) => this.finish(code, reason);
+    // Why is not told to pages. In Node no `close` follows when the connection could not be made.
+    this.socket.onerror = () => this.finish(CloseCode.ABNORMAL, "");
+  }
+
+  private finish(code: number, reason: string): void {
+    clearTimeout(this.looking);
+    if (this.finished) return;
+    this.finished = true;
+    this.handlers.onClose(code, reason);
   }
 
   send(frame: Uint8Array): SendOutcome {

@@ -60,6 +60,7 @@ const suiteFiles = [
   "ConsumerGroups",
   "Transactions",
   "LogTools",
+  "StreamClient",
   "Package",
 ];
 

@@ -3,11 +3,8 @@
  * `group.protocol=consumer`: Kafka's console and verifiable consumers, @platformatic/kafka; members of both protocols in
  * one group; members and the broker killed while records flow.
  */
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { existsSync, readdirSync } from "node:fs";
 import { join as path } from "node:path";
-import { javaArguments, kafkaLibs } from "../support/Cache.ts";
 import { javaScript, javaTool, kcatRun, numberedLines } from "../support/Clients.ts";
 import type { Fields } from "../support/Definitions.ts";
 import { heartbeat as classicHeartbeat, join as classicJoin, coordinated, sync } from "../support/GroupRequests.ts";
@@ -15,6 +12,7 @@ import { sleep, waitFor } from "../support/Process.ts";
 import { connected, createTopic } from "../support/Requests.ts";
 import { assert, type Context, equal, type Suite } from "../support/Suite.ts";
 import { at, type Expected, like, listAt, matches, numberAt, textAt } from "../support/Tree.ts";
+import { VerifiableConsumer } from "../support/VerifiableConsumer.ts";
 import { Wire } from "../support/Wire.ts";
 
 const tools = "org.apache.kafka.tools";
@@ -107,55 +105,6 @@ const given = (answer: Fields): number[] | undefined => {
 
 const groupTool = async (address: string, args: readonly string[]): Promise<string> =>
   (await javaTool(`${tools}.consumer.group.ConsumerGroupCommand`, ["--bootstrap-server", address, ...args])).stdout;
-
-/** One of Kafka's VerifiableConsumers: what it has now, and every value it has read. */
-class VerifiableConsumer {
-  readonly values: string[] = [];
-  assigned = new Set<number>();
-  private rest = "";
-  private readonly gone: Promise<unknown>;
-
-  private constructor(private readonly child: ChildProcess) {
-    this.gone = once(child, "exit");
-    child.stdout?.on("data", (chunk: Buffer) => {
-      const text = this.rest + chunk.toString();
-      const cut = text.lastIndexOf("\n") + 1;
-      this.rest = text.slice(cut);
-      for (const line of text.slice(0, cut).split("\n")) if (line.startsWith("{")) this.on(JSON.parse(line));
-    });
-  }
-
-  static async start(
-    context: Context,
-    address: string,
-    group: string,
-    topic: string,
-    protocol: "consumer" | "classic",
-  ): Promise<VerifiableConsumer> {
-    const args = ["--bootstrap-server", address, "--group-id", group, "--topic", topic, "--verbose"];
-    const java = await javaArguments(await kafkaLibs(), "-Xmx128m");
-    const child = spawn(
-      "java",
-      [...java, `${tools}.VerifiableConsumer`, ...args, "--reset-policy", "earliest", "--group-protocol", protocol],
-      { stdio: ["ignore", "pipe", "ignore"] },
-    );
-    const consumer = new VerifiableConsumer(child);
-    context.cleanup(() => consumer.end("SIGKILL"));
-    return consumer;
-  }
-
-  private on(event: { name: string; value?: string; partitions?: Array<{ partition: number }> }): void {
-    const partitions = event.partitions?.map(({ partition }) => partition) ?? [];
-    if (event.name === "record_data" && event.value !== undefined) this.values.push(event.value);
-    if (event.name === "partitions_assigned") for (const each of partitions) this.assigned.add(each);
-    if (event.name === "partitions_revoked") for (const each of partitions) this.assigned.delete(each);
-  }
-
-  async end(signal: "SIGTERM" | "SIGKILL"): Promise<void> {
-    this.child.kill(signal);
-    await this.gone;
-  }
-}
 
 /** Whether the members share the four partitions, each having some. */
 const share = (...members: VerifiableConsumer[]): boolean =>

@@ -8,6 +8,7 @@ import { cp, mkdir, readdir, readFile, symlink } from "node:fs/promises";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { connect as connectClient } from "../../../src/client/Client.ts";
 import { node22 } from "../support/Cache.ts";
 import { run, sleep } from "../support/Process.ts";
 import { assert, type Context, equal, type Suite } from "../support/Suite.ts";
@@ -27,6 +28,11 @@ const install = async (): Promise<string> => {
   const arguments_ = ["install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error"];
   await run("npm", [...arguments_, join(directory, packed)], { cwd: project, timeoutMs: 300_000 });
   return project;
+};
+
+const connectAndDelete = async (url: string): Promise<void> => {
+  await using client = await connectClient(url);
+  await client.topics.delete("packaged");
 };
 
 let installed: Promise<string> | undefined;
@@ -99,6 +105,19 @@ export const suite: Suite = {
         const tsc = join("node_modules", "typescript", "bin", "tsc");
         await withNode(tsc, ...common, "--module", "nodenext");
         await withNode(tsc, ...common, "--module", "preserve", "--moduleResolution", "bundler");
+        const page = [
+          "--noEmit",
+          "--strict",
+          "--target",
+          "esnext",
+          "--lib",
+          "esnext,dom",
+          "--types",
+          "",
+          "clientTypes.ts",
+        ];
+        await withNode(tsc, ...page, "--module", "nodenext");
+        await withNode(tsc, ...page, "--module", "preserve", "--moduleResolution", "bundler");
       },
     },
     {
@@ -106,6 +125,19 @@ export const suite: Suite = {
       own: true,
       async run(context) {
         judgeStarts(context, await withNode("--test", "--test-reporter=spec", "underNode.mjs"), 300);
+      },
+    },
+    {
+      name: "the stream client on Node 22 and on Bun",
+      own: true,
+      async run(context) {
+        const broker = await context.ownBroker({ "http.listeners": "http://127.0.0.1:0" });
+        const [, url] = /HTTP and WebSocket on (http:\/\/\S+)/.exec(broker.log()) ?? [];
+        assert(url !== undefined, `the broker names no gateway:\n${broker.log()}`);
+        equal(await withNode("clientUnderNode.mjs", url), "hello\n", "what Node read");
+        await connectAndDelete(url);
+        const { stdout } = await run(process.execPath, ["clientUnderNode.mjs", url], { cwd: await project() });
+        equal(stdout, "hello\n", "what Bun read");
       },
     },
     {

@@ -172,7 +172,7 @@ class OdradekBroker extends ChildBroker {
     if (this.port === 0) {
       const end = performance.now() + 20_000;
       while (this.port === 0 && this.alive && performance.now() < end) {
-        const printed = /127\.0\.0\.1:([1-9]\d*)/.exec(this.log().slice(before));
+        const printed = /listening on 127\.0\.0\.1:([1-9]\d*)/.exec(this.log().slice(before));
         if (printed?.[1] === undefined) await sleep(2);
         else this.port = Number(printed[1]);
       }
