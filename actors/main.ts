@@ -61,6 +61,11 @@ const commands: Readonly<Record<string, Command>> = {
       (await import("../src/cli/GroupArguments.ts")).parseGroupArguments(args, process.env),
       async () => (await import("./GroupTool.ts")).runGroupTool,
     ),
+  produce: async (args) =>
+    run(
+      (await import("../src/cli/ProduceArguments.ts")).parseProduceArguments(args, makeBunClock().wall(), process.env),
+      async () => (await import("./ProduceTool.ts")).runProduceTool,
+    ),
   topic: async (args) =>
     run(
       (await import("../src/cli/TopicArguments.ts")).parseTopicArguments(args, makeBunClock().wall(), process.env),

@@ -7,6 +7,7 @@ import { envelopeOf } from "../../src/cli/RecordEnvelope.ts";
 import { compileFormat } from "../../src/cli/RecordFormatter.ts";
 import { envelopeReader, formatReader, type RecordReader } from "../../src/cli/RecordReader.ts";
 import { ByteWriter } from "../../src/prelude/ByteWriter.ts";
+import { anyRecord } from "../support/Records.ts";
 import goldens from "./fixtures/franz-go-1.22.2.json";
 
 /** Everything a reader makes of the input, cut into pieces of these sizes, over and over. */
@@ -96,28 +97,28 @@ describe("an input format", () => {
   });
 });
 
-const anyBytes = (maxLength = 40) => fc.uint8Array({ maxLength });
-const header = fc.record({ key: fc.string({ unit: "grapheme", maxLength: 5 }), value: fc.option(anyBytes(6)) });
-const anyRecord: fc.Arbitrary<ConsumedRecord> = fc.record({
-  topic: fc.stringMatching(/^[a-zA-Z0-9._-]{1,20}$/),
-  partition: fc.nat(),
-  offset: fc.maxSafeNat(),
-  timestamp: fc.oneof(fc.constant(-1), fc.maxSafeNat()),
-  key: fc.option(fc.oneof(anyBytes(), fc.string({ unit: "binary" }).map(text))),
-  value: fc.option(fc.oneof(anyBytes(), fc.string({ unit: "binary" }).map(text))),
-  headers: fc.array(header, { maxLength: 4 }),
-  leaderEpoch: fc.constant(0),
-  producerId: fc.constant(-1),
-  producerEpoch: fc.constant(-1),
-  attributes: fc.nat({ max: 63 }),
-  broker: fc.nat(),
-});
+const anyConsumed: fc.Arbitrary<ConsumedRecord> = fc
+  .record({
+    record: anyRecord,
+    topic: fc.stringMatching(/^[a-zA-Z0-9._-]{1,20}$/),
+    partition: fc.nat(),
+    offset: fc.maxSafeNat(),
+    attributes: fc.nat({ max: 63 }),
+  })
+  .map(({ record, ...place }) => ({
+    ...record,
+    ...place,
+    leaderEpoch: 0,
+    producerId: -1,
+    producerEpoch: -1,
+    broker: 1,
+  }));
 const pieces = fc.array(fc.integer({ min: 1, max: 50 }), { minLength: 1, maxLength: 5 });
 
 describe("whatever a record holds", () => {
   test("with sizes in front it is written and read again, however the input is cut", () => {
     const property = fc.property(
-      fc.array(anyRecord, { maxLength: 5 }),
+      fc.array(anyConsumed, { maxLength: 5 }),
       pieces,
       fc.constantFrom("hex", "big", "little"),
       (records, sizes, form) => {
@@ -125,13 +126,13 @@ describe("whatever a record holds", () => {
         const format = `%p${n32}%d${n64}%T${n32}%t%K${n64}%V${n32}%k,%v%H${n32}%h{%K${n32}%k%V${n32}%v.}\\n`;
         const write = compileFormat(format);
         const out = new ByteWriter();
-        for (const record of records) write(out, { ...record, timestamp: Math.max(0, record.timestamp) }, undefined);
+        for (const record of records) write(out, record, undefined);
         const found = readAll(formatReader(format), out.toBytes(), sizes);
         expect(found).toEqual(
           records.map(({ topic, partition, timestamp, key, value, headers }) => ({
             topic,
             partition,
-            timestamp: Math.max(0, timestamp),
+            timestamp,
             key: key ?? new Uint8Array(0),
             value: value ?? new Uint8Array(0),
             headers: headers.map((each) => ({ key: each.key, value: each.value ?? new Uint8Array(0) })),
@@ -147,7 +148,7 @@ describe("whatever a record holds", () => {
     ["%v{base64}\\n", "%k{base64}|%v{base64}\\n"],
   ])("as %s it fits on a line", (_, format) => {
     fc.assert(
-      fc.property(fc.array(anyRecord, { maxLength: 5 }), pieces, (records, sizes) => {
+      fc.property(fc.array(anyConsumed, { maxLength: 5 }), pieces, (records, sizes) => {
         const write = compileFormat(format);
         const out = new ByteWriter();
         for (const record of records) write(out, record, undefined);
@@ -161,14 +162,14 @@ describe("whatever a record holds", () => {
 
   test("its envelope is read into the same record, on one line or on many", () => {
     fc.assert(
-      fc.property(fc.array(anyRecord, { maxLength: 5 }), pieces, fc.boolean(), (records, sizes, pretty) => {
+      fc.property(fc.array(anyConsumed, { maxLength: 5 }), pieces, fc.boolean(), (records, sizes, pretty) => {
         const lines = records.map((record) => `${JSON.stringify(envelopeOf(record, false), null, pretty ? 2 : 0)}\n`);
         const found = readAll(envelopeReader(), text(lines.join("")), sizes);
         expect(found).toEqual(
           records.map(({ topic, partition, timestamp, key, value, headers }) => ({
             topic,
             partition,
-            timestamp: timestamp < 0 ? undefined : timestamp,
+            timestamp,
             key,
             value,
             headers: [...headers],
