@@ -328,9 +328,14 @@ const missingParents = (disk: Disk, path: string): string[] => {
 
 const flushDirectories = (disk: Disk, directories: ReadonlyArray<string>): MaybePending<void> => {
   const pending: Promise<void>[] = [];
-  for (const directory of directories) {
-    const flush = disk.flushDirectory(directory);
-    if (isPending(flush)) pending.push(flush);
+  try {
+    for (const directory of directories) {
+      const flush = disk.flushDirectory(directory);
+      if (isPending(flush)) pending.push(flush);
+    }
+  } catch (error) {
+    for (const flush of pending) flush.catch(() => {});
+    throw error;
   }
   return pending.length === 0 ? undefined : Promise.all(pending).then(() => undefined);
 };

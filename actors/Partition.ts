@@ -105,7 +105,6 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
   readonly actor: ActorRef<PartitionMessage>;
   private readonly parked = new ParkedReplies();
   private readonly verifications = new Verifications();
-  private readonly lostFirsts = new LostFirstBatches();
   /** This turn's decisions, settled or parked after the write. */
   private staged: Staged[] = [];
   private current: PartitionView;
@@ -140,6 +139,7 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
     /** Recovery has made everything below durable; nothing above is shown before it is flushed. */
     durableOffset: Offset,
     private readonly environment: PartitionEnvironment,
+    private readonly lostFirsts = new LostFirstBatches(),
   ) {
     this.flushedOffset = durableOffset;
     this.highWatermark = durableOffset;

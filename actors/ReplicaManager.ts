@@ -21,6 +21,7 @@ import {
   type TopicImage,
 } from "../src/metadata/MetadataImage.ts";
 import type { MetadataRecord } from "../src/metadata/MetadataRecords.ts";
+import { LostFirstBatches } from "../src/partition/LostFirstBatches.ts";
 import type { PartitionRole } from "../src/partition/Partition.ts";
 import type { PartitionView } from "../src/partition/PartitionView.ts";
 import { DiskError } from "../src/platform/Disk.ts";
@@ -54,6 +55,8 @@ interface Hosted {
   opening: Promise<Partition | undefined> | undefined;
   /** What waits for the opening, in order. */
   readonly waiting: Array<(partition: Partition | undefined) => void>;
+  /** Producers whose batches were refused because the log could not be opened. */
+  readonly refused: LostFirstBatches;
 }
 
 interface HostedTopic {
@@ -81,7 +84,12 @@ export class ReplicaManager implements ReplicaManagerPort {
   }
 
   append(topicId: Uuid, index: number, command: AppendCommand): void {
-    const refused = (error: number): void => refuse(command, error);
+    const refused = (error: number): void => {
+      // The log may be open before the next of its pipelined batches is here.
+      if (error === Errors.KAFKA_STORAGE_ERROR)
+        this.topics.get(topicId)?.partitions[index]?.refused.refused(command.batch.info);
+      refuse(command, error);
+    };
     this.tell(topicId, index, { kind: "append", command }, refused);
   }
 
@@ -279,6 +287,7 @@ export class ReplicaManager implements ReplicaManagerPort {
         published: (view) => delayedFetches.published(view),
         wentOffline: (_identity, why) => this.environment.log("error", `${name}-${index} is offline: ${why}`),
       },
+      hosted.refused,
     );
   }
 
@@ -320,7 +329,8 @@ export class ReplicaManager implements ReplicaManagerPort {
       if (!registration.replicas.includes(this.environment.nodeId)) continue;
       const hosted = hostedTopic.partitions[index];
       if (hosted === undefined) {
-        hostedTopic.partitions[index] = { registration, opened: undefined, opening: undefined, waiting: [] };
+        const refused = new LostFirstBatches();
+        hostedTopic.partitions[index] = { registration, opened: undefined, opening: undefined, waiting: [], refused };
         continue;
       }
       hosted.registration = registration;

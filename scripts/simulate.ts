@@ -3,250 +3,216 @@
  * prints the seed, the commit, the command that replays it, and the smallest failing variant it finds. What must stay
  * true: exit code 0 only when every seed held; a seed's run depends on (scenario, seed, commit, Bun) and on nothing here.
  *
- *   --scenario NAME    only that scenario (default: all, in turn)
+ *   --scenario NAME    only that scenario; several with commas (default: all, in turn)
  *   --seeds N          seeds per scenario (default: no end)      --from N   the first seed (default 1)
  *   --minutes M        stop after so long                        --jobs N   processes (default 2)
  *   --seed N           replay one seed (of one scenario)         --trace    with its whole trace
  *   --budget N         runs to spend on a smaller variant of a failure (default 120)
- *   --json             one JSON object at the end (and one per failure)
+ *   --keep-going       count failures instead of stopping at the first one
+ *   --json             the totals as one JSON object at the end
+ *   --totals FILE      go on from the totals in the file (made when it is not there), and keep them in it
+ *   --merge FILES      add up totals and print them
+ *   --determinism N    run N seeds of every scenario in two processes each: every trace must be the same
  *   --mutant NAME      with that planted bug (test/simulation/support/Mutants.ts)
- *   --mutants          how many seeds each planted bug takes to be found (at most --seeds, default 200)
+ *   --mutants          how many seeds each planted bug takes to be found (at most --seeds, default 2000)
+ *   --list             the scenarios
  */
+import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { type Plan, planOf, SCENARIOS, scenarioOf } from "../actors/simulation/Scenario.ts";
-import { type RunResult, runPlan } from "../actors/simulation/ScenarioRun.ts";
-import { shrink } from "../actors/simulation/Shrink.ts";
-import { keepTripwires } from "../actors/simulation/Tripwires.ts";
-import { makeBunCodecs } from "../src/platform/BunCodecs.ts";
+import { SCENARIOS, scenarioOf } from "../actors/testing/Scenarios.ts";
 import { MUTANTS, mutantOf } from "../test/simulation/support/Mutants.ts";
+import { commitOf, replay } from "./simulate/Replay.ts";
+import { type SavedTotals, type Told, Totals } from "./simulate/Totals.ts";
+import { runChildren, type Work, work } from "./simulate/Workers.ts";
 
-const { values: options } = parseArgs({
+const { values: options, positionals } = parseArgs({
   args: process.argv.slice(2),
+  allowPositionals: true,
   options: {
     scenario: { type: "string" },
     seeds: { type: "string" },
-    from: { type: "string", default: "1" },
+    from: { type: "string" },
     minutes: { type: "string" },
     jobs: { type: "string", default: "2" },
     seed: { type: "string" },
     trace: { type: "boolean", default: false },
+    budget: { type: "string", default: "120" },
+    "keep-going": { type: "boolean", default: false },
     json: { type: "boolean", default: false },
+    totals: { type: "string" },
+    merge: { type: "boolean", default: false },
+    determinism: { type: "string" },
     mutants: { type: "boolean", default: false },
     mutant: { type: "string" },
-    budget: { type: "string", default: "120" },
+    list: { type: "boolean", default: false },
     worker: { type: "string" },
   },
 });
 
-const codecs = makeBunCodecs();
-const names = options.scenario === undefined ? SCENARIOS.map(({ name }) => name) : [scenarioOf(options.scenario).name];
-const from = Number(options.from);
-
-/** What a worker tells of one run, one line each. */
-interface Told {
-  readonly scenario: string;
-  readonly seed: number;
-  readonly hash: string;
-  readonly violations: ReadonlyArray<string>;
-  readonly simulatedMs: number;
-  readonly operations: number;
-  readonly faults: ReadonlyArray<readonly [string, number]>;
-  readonly marks: ReadonlyArray<readonly [string, number]>;
-}
-
-const told = (result: RunResult): Told => ({
-  scenario: result.plan.scenario,
-  seed: result.plan.seed,
-  hash: result.hash,
-  violations: result.violations,
-  simulatedMs: result.simulatedMs,
-  operations: result.operations,
-  faults: [...result.faults],
-  marks: [...result.marks],
-});
-
-const commitOf = (): string => {
-  const git = Bun.spawnSync(["git", "rev-parse", "--short=12", "HEAD"], { stderr: "ignore" });
-  return git.success ? git.stdout.toString().trim() : "unknown";
-};
-
-const describePlan = (plan: Plan): string =>
-  [
-    `clients: ${plan.clients.map(({ id, kind, steps }) => `${kind} ${id} (${steps} steps)`).join(", ")}`,
-    `faults: ${plan.faults.map(({ id, kind, atMs, forMs, cut }) => `${id} ${kind}${cut ? ` ${cut}` : ""} at ${atMs} ms for ${forMs}`).join("; ") || "none"}`,
-  ].join("\n");
-
-/** Replays, shrinks and explains one seed; answers whether it held. */
-const replay = (scenario: string, seed: number): boolean => {
-  const result = runPlan(planOf(scenarioOf(scenario), seed), { codecs, keepTrace: options.trace });
-  if (options.json) console.log(JSON.stringify({ ...told(result), commit: commitOf() }));
-  if (options.trace) for (const line of result.trace) console.log(line);
-  if (result.violations.length === 0) {
-    if (!options.json) console.log(`scenario ${scenario}, seed ${seed}: held (trace ${result.hash})`);
-    return true;
+const numberOf = (name: string, text: string | undefined): number | undefined => {
+  if (text === undefined) return undefined;
+  const value = Number(text);
+  if (!(value >= 0)) {
+    console.error(`odradek: --${name} ${text}: a number from 0 on is allowed`);
+    process.exit(2);
   }
-  console.log(`\nscenario ${scenario}, seed ${seed} FAILED at commit ${commitOf()}`);
-  for (const line of result.violations) console.log(`  ${line}`);
-  console.log(`replay: bun run simulate --scenario ${scenario} --seed ${seed} --trace`);
-  const least = shrink(result, (plan) => runPlan(plan, { codecs }), Number(options.budget));
-  console.log(`\nthe smallest failing variant found:\n${describePlan(least.plan)}`);
-  for (const line of least.violations) console.log(`  ${line}`);
-  const { trace } = runPlan(least.plan, { codecs, keepTrace: true });
-  const seen = trace.filter((line) => !/^net .* (delivers|accepted|ends|closed|aborts)/.test(line));
-  // What came after the first thing that was wrong explains nothing.
-  const first = seen.findIndex((line) => line.startsWith("VIOLATION"));
-  const readable = first < 0 ? seen : seen.slice(0, first + 1);
-  console.log(
-    `\nits trace without deliveries (the last ${Math.min(120, readable.length)} of ${readable.length} lines):`,
-  );
-  for (const line of readable.slice(-120)) console.log(`  ${line}`);
-  return false;
+  return value;
 };
 
-/** A child: every `jobs`-th seed of every scenario, a line each, until it is told to stop. */
-const work = (): void => {
-  const [index = 0, jobs = 1] = options.worker!.split("/").map(Number);
-  keepTripwires();
-  const last = options.seeds === undefined ? Number.POSITIVE_INFINITY : from + Number(options.seeds);
-  for (let seed = from + index; seed < last; seed += jobs) {
-    for (const name of names) {
-      const result = runPlan(planOf(scenarioOf(name), seed), { codecs });
-      process.stdout.write(`${JSON.stringify(told(result))}\n`);
-      if (options.mutant !== undefined && result.violations.length > 0) return;
-    }
-  }
+const names = options.scenario?.split(",").map((name) => scenarioOf(name).name) ?? SCENARIOS.map(({ name }) => name);
+const jobs = Math.max(1, numberOf("jobs", options.jobs)!);
+const minutes = numberOf("minutes", options.minutes);
+const budget = numberOf("budget", options.budget)!;
+const replayOptions = { trace: options.trace, json: options.json, budget };
+
+const readTotals = (path: string): SavedTotals => JSON.parse(readFileSync(path, "utf8")) as SavedTotals;
+
+const saveTotals = (path: string, totals: Totals): void => {
+  writeFileSync(`${path}.tmp`, `${JSON.stringify(totals, undefined, 1)}\n`);
+  renameSync(`${path}.tmp`, path);
 };
 
-/** Runs children and hands over what they tell, until all ended or `onRun` answers false. */
-const campaign = async (jobs: number, args: string[], onRun: (run: Told) => boolean): Promise<boolean> => {
-  const children = Array.from({ length: jobs }, (_, index) =>
-    Bun.spawn([process.execPath, import.meta.path, ...args, "--worker", `${index}/${jobs}`], {
-      stdout: "pipe",
-      stderr: "inherit",
-    }),
-  );
-  const stop = (): void => {
-    for (const child of children) child.kill();
-  };
-  let stopped = false;
-  const end = (): void => {
-    stopped = true;
-    stop();
-  };
-  const minutes = options.minutes === undefined ? undefined : setTimeout(end, Number(options.minutes) * 60_000);
-  process.once("SIGINT", end);
-  process.once("SIGTERM", end);
-  await Promise.all(
-    children.map(async (child) => {
-      let rest = "";
-      const decoder = new TextDecoder();
-      for await (const chunk of child.stdout) {
-        const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
-        rest = lines.pop() ?? "";
-        for (const line of lines) if (!stopped && !onRun(JSON.parse(line) as Told)) end();
-      }
-    }),
-  );
-  const codes = await Promise.all(children.map((child) => child.exited));
-  clearTimeout(minutes);
-  // 143: ended by our own signal. Anything else is a child that broke.
-  return codes.every((code) => code === 0 || (stopped && code === 143));
-};
-
+/** Seeds until the end, the time, a signal or the first failure. */
 const explore = async (): Promise<boolean> => {
+  const totals = new Totals();
+  const file = options.totals;
+  if (file !== undefined && existsSync(file)) totals.merge(readTotals(file));
+  const before = totals.seeds;
+  totals.at(commitOf());
+  const from = numberOf("from", options.from) ?? totals.next;
+  const seeds = numberOf("seeds", options.seeds) ?? Number.MAX_SAFE_INTEGER;
   const started = performance.now();
-  const hashes = new Set<string>();
-  const faults = new Map<string, number>();
-  const marks = new Map<string, number>();
-  let seeds = 0;
-  let simulatedMs = 0;
-  let operations = 0;
+  const seconds = (): number => (performance.now() - started) / 1000;
+  const done = new Map<number, number>();
   let failed: Told | undefined;
-  const figures = () => {
-    const seconds = (performance.now() - started) / 1000;
-    return {
-      seeds,
-      seconds,
-      perSecond: seeds / seconds,
-      simulatedHours: simulatedMs / 3_600_000,
-      distinct: hashes.size,
-    };
-  };
-  const progress = (): string => {
-    const { perSecond, simulatedHours, distinct } = figures();
-    const kinds = [...faults].map(([kind, count]) => `${kind} ${count}`).join(", ");
-    return `${seeds} seeds, ${perSecond.toFixed(1)}/s, ${simulatedHours.toFixed(2)} h simulated, ${operations} operations, ${distinct} distinct traces; ${kinds}`;
-  };
-  const args = ["--from", options.from];
-  if (options.scenario !== undefined) args.push("--scenario", options.scenario);
-  if (options.seeds !== undefined) args.push("--seeds", options.seeds);
   let shown = 0;
-  const whole = await campaign(Math.max(1, Number(options.jobs)), args, (run) => {
-    seeds += 1;
-    simulatedMs += run.simulatedMs;
-    operations += run.operations;
-    hashes.add(run.hash);
-    for (const [kind, count] of run.faults) faults.set(kind, (faults.get(kind) ?? 0) + count);
-    for (const [mark, count] of run.marks) marks.set(mark, (marks.get(mark) ?? 0) + count);
-    if (process.stderr.isTTY && performance.now() - shown > 500) {
-      shown = performance.now();
-      process.stderr.write(`\r\x1b[K${progress().slice(0, (process.stderr.columns ?? 120) - 1)}`);
-    }
-    if (run.violations.length > 0) failed = run;
-    return failed === undefined;
+  let spent = 0;
+  const keep = (): void => {
+    totals.coreSeconds += (seconds() - spent) * jobs;
+    spent = seconds();
+    // The next seed is the first that not every scenario has run.
+    while (done.get(totals.next) === names.length) totals.next += 1;
+    if (file !== undefined) saveTotals(file, totals);
+  };
+  totals.next = from;
+  const job: Work = { scenarios: names, from, seeds };
+  const whole = await runChildren(import.meta.path, job, {
+    jobs,
+    minutes,
+    onRun: (run) => {
+      totals.add(run);
+      done.set(run.seed, (done.get(run.seed) ?? 0) + 1);
+      if (performance.now() - shown > 500) {
+        shown = performance.now();
+        if (totals.seeds % 50 === 0) keep();
+        const line = totals.progress(seconds(), jobs);
+        if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${line.slice(0, (process.stderr.columns ?? 120) - 1)}`);
+      }
+      if (run.violations.length > 0) {
+        failed ??= run;
+        console.error(`\n${run.scenario} ${run.seed}: ${run.violations[0]}`);
+      }
+      return failed === undefined || options["keep-going"];
+    },
   });
   if (process.stderr.isTTY) process.stderr.write("\n");
-  const unreached = [...marks].filter(([, count]) => count === 0).map(([mark]) => mark);
+  keep();
   if (options.json) {
-    const { violations, scenario, seed } = failed ?? {};
+    const own = totals.seeds - before;
+    const perSecond = own / seconds();
     console.log(
       JSON.stringify({
-        ...figures(),
-        operations,
-        faults: Object.fromEntries(faults),
-        unreached,
+        ...totals.toJSON(),
+        seconds: seconds(),
+        perSecond,
+        perSecondAndCore: perSecond / jobs,
         commit: commitOf(),
-        scenario,
-        seed,
-        violations,
+        ...(failed === undefined
+          ? {}
+          : { scenario: failed.scenario, seed: failed.seed, violations: failed.violations }),
       }),
     );
   } else {
-    console.log(progress());
+    console.log(totals.progress(seconds(), jobs));
+    const { unreached } = totals;
     if (unreached.length > 0) console.log(`marks never reached: ${unreached.join(", ")}`);
-    if (failed !== undefined) replay(failed.scenario, failed.seed);
+    if (failed !== undefined && !options["keep-going"]) replay(failed.scenario, failed.seed, replayOptions);
   }
-  return failed === undefined && whole;
+  return totals.failed === 0 && whole;
+};
+
+/** The same seeds in two sets of processes: equal traces, and nearly as many different ones as seeds. */
+const checkDeterminism = async (seeds: number): Promise<boolean> => {
+  const run = async (): Promise<Map<string, string>> => {
+    const hashes = new Map<string, string>();
+    const job: Work = { scenarios: names, from: numberOf("from", options.from) ?? 1, seeds };
+    await runChildren(import.meta.path, job, {
+      jobs: Math.max(1, jobs >> 1),
+      onRun: ({ scenario, seed, hash }) => {
+        hashes.set(`${scenario} ${seed}`, hash);
+        return true;
+      },
+    });
+    return hashes;
+  };
+  const [first, second] = await Promise.all([run(), run()]);
+  const expected = seeds * names.length;
+  const different = [...first].filter(([name, hash]) => second.get(name) !== hash).map(([name]) => name);
+  const distinct = new Set(first.values()).size;
+  for (const name of different) console.log(`${name}: two processes, two traces`);
+  console.log(
+    `${first.size} of ${expected} seeds twice: ${first.size - different.length} byte-identical traces, ${distinct} distinct interleavings`,
+  );
+  return first.size === expected && different.length === 0 && distinct > 0.9 * expected;
 };
 
 /** Seeds to detection of every planted bug. */
 const huntMutants = async (): Promise<boolean> => {
-  const most = options.seeds ?? "200";
+  const seeds = numberOf("seeds", options.seeds) ?? 2000;
+  const from = numberOf("from", options.from) ?? 1;
   let all = true;
   console.log("| planted bug | scenario | seeds to detection | found as |\n|---|---|--:|---|");
   for (const { name, scenario } of MUTANTS) {
+    if (options.mutant !== undefined && options.mutant !== name) continue;
     let found: Told | undefined;
-    const args = ["--mutant", name, "--scenario", scenario, "--seeds", most, "--from", options.from];
-    await campaign(1, args, (run) => {
-      if (run.violations.length > 0) found = run;
-      return found === undefined;
+    const job: Work = { scenarios: [scenario], from, seeds, mutant: name, stopAtFailure: true };
+    await runChildren(import.meta.path, job, {
+      jobs,
+      onRun: (run) => {
+        // Of two children the one with the smaller seed counts, as if there were only one.
+        if (run.violations.length > 0 && (found === undefined || run.seed < found.seed)) found = run;
+        return found === undefined || run.seed < found.seed;
+      },
     });
     all &&= found !== undefined;
-    const count = found === undefined ? `not in ${most}` : String(found.seed - from + 1);
-    console.log(
-      `| ${name} | ${scenario} | ${count} | ${found?.violations[0]?.slice(0, 90).replaceAll("|", "/") ?? ""} |`,
-    );
+    const count = found === undefined ? `not in ${seeds}` : String(found.seed - from + 1);
+    const what = found?.violations[0]?.slice(0, 90).replaceAll("|", "/") ?? "";
+    console.log(`| ${name} | ${scenario} | ${count} | ${what} |`);
   }
   return all;
 };
 
-if (options.mutant !== undefined) mutantOf(options.mutant).plant();
-if (options.worker !== undefined) work();
-else {
-  const held = options.mutants
-    ? await huntMutants()
-    : options.seed === undefined
-      ? await explore()
-      : names.map((name) => replay(name, Number(options.seed))).every((each) => each);
-  process.exit(held ? 0 : 1);
-}
+const mergeTotals = (): boolean => {
+  const totals = new Totals();
+  for (const path of positionals) totals.merge(readTotals(path));
+  console.log(JSON.stringify(totals, undefined, 1));
+  return totals.failed === 0;
+};
+
+const main = async (): Promise<boolean> => {
+  if (options.list) {
+    for (const { name, about } of SCENARIOS) console.log(`${name.padEnd(16)} ${about}`);
+    return true;
+  }
+  if (options.merge) return mergeTotals();
+  if (options.mutants) return huntMutants();
+  if (options.determinism !== undefined) return checkDeterminism(numberOf("determinism", options.determinism)!);
+  if (options.seed === undefined) return explore();
+  if (options.mutant !== undefined) mutantOf(options.mutant).plant();
+  return names.map((name) => replay(name, Number(options.seed), replayOptions)).every((held) => held);
+};
+
+if (options.worker === undefined) process.exit((await main()) ? 0 : 1);
+const job = JSON.parse(options.worker) as Work & { readonly index: number; readonly jobs: number };
+if (job.mutant !== undefined) mutantOf(job.mutant).plant();
+await work(job, job.index, job.jobs);

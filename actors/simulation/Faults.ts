@@ -3,7 +3,12 @@
  * nothing is wrong any more that an operator would not call a broken machine: wires are whole, the disk works, nobody is
  * paused, and a broker that hangs in a flush has been restarted.
  */
-import { DISK_BREAKERS, type Fault, type FaultKind, type Plan } from "./Scenario.ts";
+import {
+  DISK_BREAKERS,
+  type ScenarioFault as Fault,
+  type ScenarioFaultKind as FaultKind,
+  type Plan,
+} from "../testing/Scenario.ts";
 import type { SeededRandom } from "./SeededRandom.ts";
 import type { DiskFault, DiskOperation } from "./SimulatedDisk.ts";
 import type { SimulatedProcess, Simulation } from "./Simulation.ts";
@@ -14,6 +19,8 @@ export interface Victims {
   readonly broker: () => SimulatedProcess | undefined;
   readonly brokerHost: string;
   readonly clientHosts: ReadonlyArray<string>;
+  /** The process that runs on a client's machine now. */
+  readonly client: (host: string) => SimulatedProcess | undefined;
 }
 
 const MINUTE_MS = 60_000;
@@ -50,6 +57,7 @@ export class Faults {
     this.world.network.heal();
     const broker = this.victims.broker();
     broker?.resume();
+    for (const host of this.victims.clientHosts) this.victims.client(host)?.resume();
     // A flush that hangs, or a log directory that was given up (Kafka's too stays offline): the operator restarts.
     if (this.hung || DISK_BREAKERS.some((kind) => this.counts.has(kind))) broker?.kill();
   }
@@ -78,6 +86,10 @@ export class Faults {
         return operation.kind === "write" || operation.kind === "create"
           ? this.hit(kind, { error: "ENOSPC" })
           : undefined;
+      case "slow disk":
+        return random.chance(0.5) ? this.hit(kind, { delayMs: random.between(1, 30) }) : undefined;
+      case "read error":
+        return operation.kind === "read" && random.chance(0.1) ? this.hit(kind, { error: "EIO" }) : undefined;
       case "write error":
         return operation.kind === "write" && random.chance(0.2) ? this.hit(kind, { error: "EIO" }) : undefined;
       case "short write":
@@ -90,7 +102,7 @@ export class Faults {
   }
 
   private hit(kind: FaultKind, fault: DiskFault): DiskFault {
-    if (kind !== "slow flush") this.diskErrors += 1;
+    if (kind !== "slow flush" && kind !== "slow disk") this.diskErrors += 1;
     this.counts.set(kind, (this.counts.get(kind) ?? 0) + 1);
     return fault;
   }
@@ -123,7 +135,20 @@ export class Faults {
       case "clock jump":
         if (broker?.alive !== true) return;
         count();
-        return broker.jumpWall(random.between(-20 * MINUTE_MS, 20 * MINUTE_MS));
+        // Never more than this away from everybody else's: records an hour ahead are refused.
+        return broker.jumpWall(random.between(-20 * MINUTE_MS, 20 * MINUTE_MS) - broker.skew.wallMs);
+      case "client kill":
+      case "client pause": {
+        const client = victims.client(random.pick(victims.clientHosts));
+        if (client?.alive !== true) return;
+        count();
+        if (kind === "client kill") return client.kill();
+        client.pause();
+        return later(() => client.resume());
+      }
+      case "client reset":
+        count();
+        return world.network.resetConnections(random.pick(victims.clientHosts));
       case "reset":
         count();
         return world.network.resetConnections(

@@ -2,7 +2,7 @@
  * Looks for the smallest plan that still fails in the same way: fewer faults, fewer clients, fewer steps. What must stay
  * true: the answer was run and failed; the search ends after `budget` runs whatever it found.
  */
-import type { Plan } from "./Scenario.ts";
+import type { Plan } from "../testing/Scenario.ts";
 import type { RunResult } from "./ScenarioRun.ts";
 
 /** What kind of failure it is: the words before the first colon or number. */

@@ -131,10 +131,10 @@ export class HistoryRecorder {
     process: number,
     f: Op["f"],
     value: Op["value"],
-  ): (type: "ok" | "info" | "fail", value?: Op["value"], error?: string) => void {
+  ): (type: "ok" | "info" | "fail", value?: Op["value"], error?: string, rebalanceLog?: Op["rebalanceLog"]) => void {
     const index = this.ops.length;
     this.ops.push({ index, time: this.now(), process, type: "invoke", f, value });
-    return (type, ended = value, error) => {
+    return (type, ended = value, error, rebalanceLog) => {
       this.ops.push({
         index: this.ops.length,
         time: this.now(),
@@ -144,6 +144,7 @@ export class HistoryRecorder {
         value: ended,
         invocation: index,
         ...(error === undefined ? {} : { error }),
+        ...(rebalanceLog === undefined ? {} : { rebalanceLog }),
       });
     };
   }

@@ -64,6 +64,8 @@ export interface ConsumerOptions {
   readonly onAssigned?: (partitions: ReadonlyArray<TopicPartition>) => Promise<void> | void;
   /** What went wrong and was dealt with, as a line: a reset position, a truncated log. */
   readonly onTrouble?: (trouble: ConsumerTrouble) => void;
+  /** Told what the group had committed for a partition (-1: nothing), asked for at `askedAt`. */
+  readonly onCommitted?: (committed: CommittedOffset, askedAt: MonotonicMs) => void;
   /** Told everything that happens in the group as this member sees it. */
   readonly observe?: (event: GroupEvent) => void;
 }
@@ -125,6 +127,11 @@ export class KafkaConsumer {
   ) {
     this.instance = client.nextConsumer();
     this.purpose = `consumer ${this.instance}`;
+  }
+
+  /** Of this consumer among those of its client, as its observers are told. */
+  get number(): number {
+    return this.instance;
   }
 
   /** What it reads now. */
@@ -286,8 +293,10 @@ export class KafkaConsumer {
     const inGroup = unknown.filter(({ reset }) => !reset);
     try {
       if (this.options.groupId !== undefined && inGroup.length > 0) {
-        for (const committed of await this.committed(inGroup, deadline - this.client.platform.clock.monotonic())) {
+        const askedAt = this.client.platform.clock.monotonic();
+        for (const committed of await this.committed(inGroup, deadline - askedAt)) {
           const position = this.positions.get(partitionName(committed));
+          this.options.onCommitted?.(committed, askedAt);
           if (position === undefined || position.offset !== undefined || committed.offset < 0) continue;
           position.offset = committed.offset;
           position.lastEpoch = committed.leaderEpoch;
@@ -401,7 +410,8 @@ export class KafkaConsumer {
       byId = version >= 13;
       const request = {
         ...Apis[ApiKey.Fetch].request.empty(),
-        maxWaitMs: Math.floor(maxWaitMs),
+        // Never less than what is left: a fetch that returned too early would be repeated without end.
+        maxWaitMs: Math.ceil(maxWaitMs),
         minBytes: 1,
         maxBytes: options.maxBytes ?? 50 * 1024 * 1024,
         isolationLevel: options.isolation === "read_committed" ? 1 : 0,

@@ -280,14 +280,17 @@ export class KafkaProducer implements TransactionSender {
     return busy ? new Promise((resolve) => this.idlers.push(resolve)) : Promise.resolve();
   }
 
-  purge(): void {
+  purge(): boolean {
+    let purged = false;
     for (const queue of this.queues.values()) {
       for (const batch of queue.pending.splice(0)) {
         const type = batch.maybeWritten ? "info" : "fail";
         batch.resolve({ type, error: "LOCAL_PURGED", attempts: batch.attempts });
+        purged = true;
       }
     }
     this.tellIdlers();
+    return purged;
   }
 
   wake(): void {

@@ -34,7 +34,8 @@ export interface CommittedOffset extends TopicPartition {
 }
 
 export type CommitOutcome =
-  | { readonly type: "ok" }
+  /** `repeated`: an earlier attempt got no answer, and may still arrive. */
+  | { readonly type: "ok"; readonly repeated?: true }
   | { readonly type: "fail" | "info"; readonly error: ErrorName | "LOCAL_TIMED_OUT" };
 
 export interface OffsetsCall {
@@ -113,7 +114,7 @@ export const commitOffsets = async (
     return { type: "info", error: "LOCAL_TIMED_OUT" };
   }
   const { code, unknownBefore } = answered;
-  if (code === Errors.NONE) return { type: "ok" };
+  if (code === Errors.NONE) return unknownBefore ? { type: "ok", repeated: true } : { type: "ok" };
   const unknown = unknownBefore || UNKNOWN_COMMIT.has(code);
   return { type: unknown ? "info" : "fail", error: errorName(code) };
 };

@@ -37,8 +37,8 @@ export interface TransactionSender {
   identify(producerId: ProducerId, producerEpoch: ProducerEpoch): void;
   /** Resolves when nothing waits and nothing is in flight. */
   idle(): Promise<void>;
-  /** What was not sent yet fails. */
-  purge(): void;
+  /** What was not sent yet fails; whether there was anything, which leaves a hole in the sequence. */
+  purge(): boolean;
   /** Partitions were added: what waited for that may be sent. */
   wake(): void;
 }
@@ -211,7 +211,6 @@ export class TransactionManager {
   async abort(): Promise<TransactionOutcome> {
     if (this.state !== "open" && this.state !== "abortable") return this.refusal();
     if (this.state === "open") this.fail("LOCAL_STATE", false);
-    this.sender.purge();
     await this.sender.idle();
     if (this.state !== "abortable") return this.refusal();
     const outcome = this.started ? await this.end(false) : OK;
@@ -388,7 +387,7 @@ export class TransactionManager {
     this.failure = failure;
     this.state = fatal ? "fatal" : "abortable";
     this.toAdd.clear();
-    this.sender.purge();
+    if (this.sender.purge()) this.needsBump = true;
   }
 
   private refusal(): TransactionOutcome {

@@ -95,13 +95,15 @@ class FetchInFlight {
   /** Reads, then answers or waits. */
   private attempt(): void {
     if (this.closed) return;
-    const reading = this.readAll();
-    if (isPending(reading)) {
-      reading.then(
-        (read) => this.decide(read),
-        (defect: unknown) => this.answer(Effect.die(defect)),
-      );
-    } else this.decide(reading);
+    // A fetch that waited is a task of its own: what it throws would be nobody's.
+    const broken = (defect: unknown): void => this.answer(Effect.die(defect));
+    try {
+      const reading = this.readAll();
+      if (isPending(reading)) reading.then((read) => this.decide(read)).catch(broken);
+      else this.decide(reading);
+    } catch (defect) {
+      broken(defect);
+    }
   }
 
   private decide(reading: Reading): void {

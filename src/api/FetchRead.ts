@@ -46,8 +46,25 @@ export const divergingEpoch = (
 
 const NOTHING = new Uint8Array(0);
 
-/** Reads below the bound of the isolation level; OFFSET_OUT_OF_RANGE outside [log start, log end]. */
+/**
+ * Reads below the bound of the isolation level. OFFSET_OUT_OF_RANGE outside [log start, log end]; KAFKA_STORAGE_ERROR
+ * where the disk refuses or the log contradicts itself: that partition's fetch fails, and no other's.
+ */
 export const readPartition = (view: PartitionView, bounds: ReadBounds): MaybePending<PartitionRead | number> => {
+  try {
+    const read = readWithin(view, bounds);
+    return isPending(read) ? read.catch(storageError) : read;
+  } catch (error) {
+    return storageError(error);
+  }
+};
+
+const storageError = (error: unknown): number => {
+  if (error instanceof DiskError || error instanceof CorruptLog) return Errors.KAFKA_STORAGE_ERROR;
+  throw error;
+};
+
+const readWithin = (view: PartitionView, bounds: ReadBounds): MaybePending<PartitionRead | number> => {
   const { offset, maxBytes, minOneBatch, readCommitted } = bounds;
   if (offset < view.logStartOffset || offset > view.logEndOffset) return Errors.OFFSET_OUT_OF_RANGE;
   const bound = readCommitted ? view.lastStableOffset : view.highWatermark;

@@ -1,8 +1,8 @@
 /**
- * Producers whose first batches here were cut from the log after a write or a flush had failed, or had no room. A log that knows nothing
- * of a producer takes any sequence from it, so the batch pipelined behind the lost one would be taken first and the retry
- * refused for good. What must stay true: until the lost batch or an earlier one comes again, later ones wait (the client
- * retries in order).
+ * Producers whose first batches here were cut from the log after a write or a flush had failed, or refused because there
+ * was no room or the log could not be opened. A log that knows nothing of a producer takes any sequence from it, so the
+ * batch pipelined behind the lost one would be taken first and the retry refused for good. What must stay true: until the
+ * lost batch or an earlier one comes again, later ones wait (the client retries in order).
  */
 import type { ProducerStateManager } from "../log/ProducerStateManager.ts";
 import type { ProducerEpoch, ProducerId, Sequence } from "../prelude/Types.ts";
@@ -23,9 +23,9 @@ export class LostFirstBatches {
     }
   }
 
-  /** A batch was refused that may be taken when it comes again. */
-  refused({ producerId, producerEpoch, baseSequence }: BatchInfo, producers: ProducerStateManager): void {
-    if (producerId < 0 || producers.get(producerId) !== undefined || this.firsts.size >= MOST) return;
+  /** A batch was refused that may be taken when it comes again; without `producers` the log could not be opened. */
+  refused({ producerId, producerEpoch, baseSequence }: BatchInfo, producers?: ProducerStateManager): void {
+    if (producerId < 0 || producers?.get(producerId) !== undefined || this.firsts.size >= MOST) return;
     const known = this.firsts.get(producerId);
     if (known !== undefined && known.epoch === producerEpoch && known.sequence <= baseSequence) return;
     this.firsts.set(producerId, { epoch: producerEpoch, sequence: baseSequence });

@@ -59,3 +59,14 @@ test("what follows a new producer's refused first batch waits for it, whatever e
   expect(lost.mustWait(batch(0), nobody)).toBe(false);
   expect(lost.mustWait(batch(8), nobody)).toBe(false);
 });
+
+test("what was refused while the log could not be opened counts by its lowest sequence", () => {
+  const lost = new LostFirstBatches();
+  for (const sequence of [2, 0, 4]) lost.refused(batch(sequence));
+  expect(lost.mustWait(batch(2), knowing())).toBe(true);
+  expect(lost.mustWait(batch(0), knowing())).toBe(false);
+  lost.refused(batch(5, 0));
+  lost.refused(batch(0, 1));
+  expect(lost.mustWait(batch(3, 1), knowing())).toBe(true);
+  expect(lost.mustWait(batch(6, 0), knowing())).toBe(false);
+});

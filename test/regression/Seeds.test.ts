@@ -1,7 +1,8 @@
 /** Every seed that found a bug, with a line on what it was. They stay. */
 import { expect, test } from "bun:test";
-import { planOf, scenarioOf } from "../../actors/simulation/Scenario.ts";
 import { runPlan } from "../../actors/simulation/ScenarioRun.ts";
+import { planOf } from "../../actors/testing/Scenario.ts";
+import { scenarioOf } from "../../actors/testing/Scenarios.ts";
 import { makeBunCodecs } from "../../src/platform/BunCodecs.ts";
 
 const codecs = makeBunCodecs();

@@ -137,6 +137,28 @@ describe.each([1, 2] as const)("transactions, version %d", (version) => {
   );
 
   test(
+    "what an abort takes back before it was sent leaves no hole for the next transaction",
+    () => {
+      playClients(async ({ client }) => {
+        const own = client();
+        await own.createTopic("t", { partitions: 2 });
+        const producer = await open(own, version);
+        producer.begin();
+        expect(await sendAll(producer, "x")).toEqual(["ok"]);
+        const taken = [1, 2, 3].map(() => producer.send("t", 0, [{ value: utf8("y") }]));
+        expect(await producer.abort()).toEqual({ type: "ok" });
+        await Promise.all(taken);
+        producer.begin();
+        expect(await sendAll(producer, "a")).toEqual(["ok"]);
+        expect(await producer.commit()).toEqual({ type: "ok" });
+        await own.sleep(500);
+        expect(await committed(own)).toEqual(["a"]);
+      });
+    },
+    TIME,
+  );
+
+  test(
     "a commit goes on through a restart of the broker",
     () => {
       playClients(async ({ client, restart }) => {

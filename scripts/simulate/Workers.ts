@@ -1,0 +1,87 @@
+/**
+ * Runs of seeds in child processes, each with every so-manieth seed, a line of JSON per run. What must stay true: which
+ * process runs a seed makes no difference; a child that breaks is told apart from one that was ended.
+ */
+import { runPlan } from "../../actors/simulation/ScenarioRun.ts";
+import { keepTripwires } from "../../actors/simulation/Tripwires.ts";
+import { planOf } from "../../actors/testing/Scenario.ts";
+import { scenarioOf } from "../../actors/testing/Scenarios.ts";
+import { makeBunCodecs } from "../../src/platform/BunCodecs.ts";
+import { type Told, told } from "./Totals.ts";
+
+export interface Work {
+  readonly scenarios: ReadonlyArray<string>;
+  readonly from: number;
+  /** Seeds per scenario. */
+  readonly seeds: number;
+  readonly mutant?: string | undefined;
+  /** A child ends at its first failure. */
+  readonly stopAtFailure?: boolean;
+}
+
+/** What a child does: `index` of `jobs`. */
+export const work = async (
+  { scenarios, from, seeds, stopAtFailure }: Work,
+  index: number,
+  jobs: number,
+): Promise<void> => {
+  keepTripwires();
+  const codecs = makeBunCodecs();
+  // A promise that nobody looked after when it failed would end a broker's process.
+  const unhandled: string[] = [];
+  process.on("unhandledRejection", (error) => {
+    unhandled.push(`unhandled: ${error instanceof Error ? error.message : String(error)}`);
+  });
+  for (let seed = from + index; seed < from + seeds; seed += jobs) {
+    for (const name of scenarios) {
+      const run = told(runPlan(planOf(scenarioOf(name), seed), { codecs }));
+      // They are reported when the event loop comes round.
+      await new Promise((resolve) => setImmediate(resolve));
+      const violations = [...run.violations, ...unhandled.splice(0)];
+      process.stdout.write(`${JSON.stringify({ ...run, violations })}\n`);
+      if (stopAtFailure === true && violations.length > 0) return;
+    }
+  }
+};
+
+export interface Children {
+  readonly jobs: number;
+  readonly minutes?: number | undefined;
+  /** Called for every run; false ends all children. */
+  readonly onRun: (run: Told) => boolean;
+}
+
+/** Runs children until all have ended; false when one broke. */
+export const runChildren = async (script: string, job: Work, { jobs, minutes, onRun }: Children): Promise<boolean> => {
+  const children = Array.from({ length: jobs }, (_, index) =>
+    Bun.spawn([process.execPath, script, "--worker", JSON.stringify({ ...job, index, jobs })], {
+      stdout: "pipe",
+      stderr: "inherit",
+    }),
+  );
+  let stopped = false;
+  const end = (): void => {
+    stopped = true;
+    for (const child of children) child.kill();
+  };
+  const timer = minutes === undefined ? undefined : setTimeout(end, minutes * 60_000);
+  process.once("SIGINT", end);
+  process.once("SIGTERM", end);
+  await Promise.all(
+    children.map(async (child) => {
+      let rest = "";
+      const decoder = new TextDecoder();
+      for await (const chunk of child.stdout) {
+        const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
+        rest = lines.pop() ?? "";
+        for (const line of lines) if (!stopped && !onRun(JSON.parse(line) as Told)) end();
+      }
+    }),
+  );
+  const codes = await Promise.all(children.map((child) => child.exited));
+  clearTimeout(timer);
+  process.off("SIGINT", end);
+  process.off("SIGTERM", end);
+  // 143: ended by our own signal. Anything else is a child that broke.
+  return codes.every((code) => code === 0 || (stopped && code === 143));
+};
