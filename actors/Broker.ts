@@ -148,10 +148,7 @@ export const startBroker = (platform: Platform, options: BrokerOptions): Effect.
         clusterId: options.clusterId,
       }),
     );
-    const snapshotBytes = config.number("metadata.log.max.record.bytes.between.snapshots");
-    const metadata = yield* Effect.promise(() =>
-      openMetadataLog(context, { disk, codecs, directory, nodeId, snapshotBytes }),
-    );
+    const metadata = yield* Effect.promise(() => openMetadataLog(context, { disk, codecs, directory, nodeId, config }));
     // What was set at run time counts wherever a setting is read while the broker runs.
     const effective = new EffectiveConfig(config, nodeId);
     const current = (): BrokerConfig => effective.of(controller.image());

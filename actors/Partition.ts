@@ -77,6 +77,7 @@ export type PartitionMessage =
   | { readonly kind: "role"; readonly role: PartitionRole }
   | { readonly kind: "settings"; readonly settings: PartitionSettings; readonly log?: LogConfig }
   | { readonly kind: "deleteRecords"; readonly before: Offset; readonly settle: (reply: DeleteRecordsReply) => void }
+  | { readonly kind: "roll" }
   | { readonly kind: "expire"; readonly before: Offset; readonly moved: () => void }
   | { readonly kind: "detach"; readonly before: Offset; readonly detached: (segments: LogSegment[]) => void }
   | {
@@ -333,6 +334,8 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
         const reply = this.deleteRecords(message.before);
         return void this.afterView.push(() => message.settle(reply));
       }
+      case "roll":
+        return this.roll();
       case "expire":
         return this.expire(message.before, message.moved);
       case "detach":
@@ -381,16 +384,31 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
       this.environment.dirty(this);
     };
     if (!rolls) return written();
+    return this.rollThen(written, settled);
+  }
+
+  /** The active segment ends here, unless something is about to be written to it. */
+  private roll(): MaybePending<void> {
+    if (this.offlineReason !== undefined || this.closed || this.loaded.log.hasStaged) return;
+    const rolled = (): void => {
+      this.segmentCount = this.loaded.log.segments.length;
+      this.environment.dirty(this);
+    };
+    return this.rollThen(rolled, () => undefined);
+  }
+
+  private rollThen(written: () => void, failed: () => void): MaybePending<void> {
+    const { log, state } = this.loaded;
     log.roll(() => snapshotOf(state), this.environment.clock.wall());
     try {
       const writing = log.write();
       if (!isPending(writing)) return written();
       return writing.then(written, (error: unknown) => {
-        settled();
+        failed();
         return this.afterFailedWrite(error);
       });
     } catch (error) {
-      settled();
+      failed();
       return this.afterFailedWrite(error);
     }
   }

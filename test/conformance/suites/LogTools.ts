@@ -241,25 +241,40 @@ export const suite: Suite = {
       },
     },
     {
-      name: "the metadata folder reads with --cluster-metadata-decoder",
+      name: "the metadata folder reads with --cluster-metadata-decoder, its snapshots too, and the log behind them",
       own: true,
-      timeoutMs: 120_000,
+      timeoutMs: 180_000,
       async run(context: Context) {
-        const broker = await context.ownBroker();
-        const topic = context.topic();
+        const broker = await context.ownBroker({ "metadata.log.max.record.bytes.between.snapshots": "1" });
         const wire = await Wire.open(broker);
-        await createTopic(wire, topic, 3, { "retention.ms": "12345" });
+        const topics = Array.from({ length: 6 }, (_, index) => context.topic(`m${index}`));
+        for (const topic of topics) await createTopic(wire, topic, 3, { "retention.ms": "12345" });
         wire.close();
         await broker.stop();
-        const files = filesOf(broker, "__cluster_metadata-0", ".log");
-        const { stdout, stderr } = await kafkaDump(files, "--cluster-metadata-decoder");
-        equal(complaints(stderr), [], "what Kafka says of it");
-        assert(!/Error at|skipping/.test(stdout), "a record Kafka cannot read");
+        const ours = context.kind !== "kafka";
         const types = (text: string) => lines(text).flatMap((line) => /"type":"(\w+)"/.exec(line)?.[1] ?? []);
+        const dumped = async (suffix: string): Promise<string> => {
+          const files = filesOf(broker, "__cluster_metadata-0", suffix);
+          assert(files.length > 0, `no ${suffix}`);
+          const { stdout, stderr } = await kafkaDump(files, "--cluster-metadata-decoder");
+          equal(complaints(stderr), [], `what Kafka says of ${suffix}`);
+          assert(!/Error at|skipping/.test(stdout), `a record in ${suffix} that Kafka cannot read`);
+          const again = await ourDump(files, "--cluster-metadata-decoder");
+          equal(types(again.stdout), types(stdout), `ours beside Kafka's, ${suffix}`);
+          return stdout;
+        };
+        const snapshots = await dumped(".checkpoint");
+        assert(/^Snapshot end offset: \d+, epoch: \d+$/m.test(snapshots), "the snapshot's offset and epoch");
         for (const type of ["FEATURE_LEVEL_RECORD", "REGISTER_BROKER_RECORD", "TOPIC_RECORD", "CONFIG_RECORD"]) {
-          assert(types(stdout).includes(type), `no ${type}`);
+          assert(types(snapshots).includes(type), `no ${type}`);
         }
-        equal(types((await ourDump(files, "--cluster-metadata-decoder")).stdout), types(stdout), "ours beside Kafka's");
+        await dumped(".log");
+        if (ours) {
+          const [first = ""] = filesOf(broker, "__cluster_metadata-0", ".log");
+          assert(!first.endsWith(`${"0".repeat(20)}.log`), "what the snapshots stand for is still in the log");
+        }
+        await broker.start();
+        for (const topic of topics) equal(await readWhenThere(broker, topic, 0), "", `${topic} is there, and empty`);
       },
     },
     {
