@@ -5,7 +5,10 @@
  * nothing is left, neither socket, timer and file nor, where the host made it, directory.
  */
 import * as Effect from "effect/Effect";
+import type { BrokerConfig } from "../../src/config/BrokerConfig.ts";
 import { loadBrokerConfig } from "../../src/config/LoadBrokerConfig.ts";
+import type { HttpServer } from "../../src/platform/HttpServer.ts";
+import type { Endpoint } from "../../src/platform/Network.ts";
 import { type Broker, type Platform, startBroker } from "../Broker.ts";
 import { SeededRandom } from "../simulation/SeededRandom.ts";
 import { type PowerCut, SimulatedDisk } from "../simulation/SimulatedDisk.ts";
@@ -32,6 +35,7 @@ export interface TemporaryDirectory {
 /** What the host needs of the machine. */
 export interface HostServices {
   readonly platform: Platform;
+  readonly httpServer: HttpServer;
   readonly temporaryDirectory: () => TemporaryDirectory;
   readonly tell: HostEvents;
 }
@@ -47,6 +51,8 @@ export interface HostAddress {
   readonly host: string;
   readonly port: number;
   readonly clusterId: string;
+  /** Where HTTP and WebSockets are served; undefined: nowhere. */
+  readonly http: string | undefined;
   /** Where the data is; undefined: in memory. */
   readonly directory: string | undefined;
 }
@@ -100,6 +106,7 @@ export class BrokerHost implements HostedBroker {
     }
     this.settings = {
       listeners: "PLAINTEXT://127.0.0.1:0",
+      "http.listeners": "",
       ...options.config,
       "log.dirs": this.directory ?? MEMORY_FOLDER,
     };
@@ -202,14 +209,15 @@ export class BrokerHost implements HostedBroker {
       overridesFrom: "testBroker",
     });
     const problems = [...loaded.errors, ...loaded.warnings];
-    if (loaded.config === undefined || problems.length > 0) throw new Error(problems.join("\n"));
+    const { config } = loaded;
+    if (config === undefined || problems.length > 0) throw new Error(problems.join("\n"));
     this.lives += 1;
     const { platter, injector } = this;
     const life = new BrokerLife(this.lives, this.services.platform, platter && ((mine) => attach(platter, mine)));
     this.life = life;
     const broker = await Effect.runPromise(
       startBroker(life, {
-        config: loaded.config,
+        config,
         clusterId: this.options.clusterId,
         log: this.services.tell.log,
         requestLog: () => undefined,
@@ -222,10 +230,24 @@ export class BrokerHost implements HostedBroker {
     );
     this.broker = broker;
     const { endpoint } = broker.listeners[0]!;
-    const host = endpoint.host === "0.0.0.0" || endpoint.host === "::" ? "127.0.0.1" : endpoint.host;
-    this.known = { host, port: endpoint.port, clusterId: broker.clusterId, directory: this.directory };
+    const host = reachable(endpoint).host;
+    const http = await this.openHttp(config, broker, life);
+    this.known = { host, port: endpoint.port, clusterId: broker.clusterId, http, directory: this.directory };
     // Clients know these ports by now.
     this.settings.listeners = broker.listeners.map(({ name, endpoint }) => `${name}://${addressOf(endpoint)}`).join();
+  }
+
+  /** The gateway, loaded only where somebody wants it. */
+  private async openHttp(config: BrokerConfig, broker: Broker, life: BrokerLife): Promise<string | undefined> {
+    if (config.list("http.listeners").length === 0) return undefined;
+    const { openHttpDoor } = await import("../HttpDoor.ts");
+    const door = openHttpDoor(life.httpOf(this.services.httpServer), config, broker.doorEnvironment);
+    if (door === undefined) return undefined;
+    broker.attach(door);
+    const addresses = door.endpoints.map((endpoint) => `http://${addressOf(endpoint)}`);
+    this.settings["http.listeners"] = addresses.join();
+    const [first] = door.endpoints;
+    return first && `http://${addressOf(reachable(first))}`;
   }
 
   private async halt(): Promise<void> {
@@ -285,5 +307,10 @@ const attach = (platter: SimulatedDisk, life: BrokerLife) =>
     trace: () => {},
   });
 
-const addressOf = ({ host, port }: { readonly host: string; readonly port: number }): string =>
-  `${host.includes(":") ? `[${host}]` : host}:${port}`;
+/** An address to connect to, for one that may stand for all of them. */
+const reachable = ({ host, port }: Endpoint): Endpoint => ({
+  host: host === "0.0.0.0" || host === "::" ? "127.0.0.1" : host,
+  port,
+});
+
+const addressOf = ({ host, port }: Endpoint): string => `${host.includes(":") ? `[${host}]` : host}:${port}`;

@@ -6,6 +6,7 @@
  * That is a kill -9 as the outside sees it: what was written stays readable, peers find their connections gone.
  */
 import type { Disk, DiskFile } from "../../src/platform/Disk.ts";
+import type { HttpConnection, HttpListener, HttpServer } from "../../src/platform/HttpServer.ts";
 import type { Listener, Network, Socket, SocketHandlers } from "../../src/platform/Network.ts";
 import type { Random } from "../../src/platform/Random.ts";
 import type { TaskList } from "../../src/platform/TaskList.ts";
@@ -32,6 +33,7 @@ export class BrokerLife implements Platform {
   private readonly files: FilesOfLife | undefined;
   private readonly sockets = new Set<Socket>();
   private readonly listeners = new Set<Listener>();
+  private readonly httpListeners = new Set<HttpListener>();
 
   /** `diskOf` gives the disk of this life when it is not the platform's own (one in memory). */
   constructor(number: number, platform: Platform, diskOf?: (life: BrokerLife) => Disk) {
@@ -53,10 +55,51 @@ export class BrokerLife implements Platform {
     this.alive = false;
     this.clock.end();
     for (const listener of this.listeners) listener.close();
+    for (const listener of this.httpListeners) listener.abort();
     for (const socket of this.sockets) socket.destroy();
     this.listeners.clear();
+    this.httpListeners.clear();
     this.sockets.clear();
     return this.files?.end() ?? Promise.resolve();
+  }
+
+  /** The HTTP port for this life. */
+  httpOf(server: HttpServer): HttpServer {
+    return {
+      listen: (endpoint, maxBytes, handle) => {
+        const listener = server.listen(endpoint, maxBytes, (request, connection) =>
+          this.alive ? handle(request, this.mortalHttp(connection)) : new Promise(() => {}),
+        );
+        this.httpListeners.add(listener);
+        return listener;
+      },
+    };
+  }
+
+  private mortalHttp(connection: HttpConnection): HttpConnection {
+    return {
+      local: connection.local,
+      remote: connection.remote,
+      waitForAnswer: () => connection.waitForAnswer(),
+      upgrade: (upgrade) =>
+        connection.upgrade({
+          ...upgrade,
+          accept: (socket) => {
+            const handlers = upgrade.accept(socket);
+            return {
+              onMessage: (message) => {
+                if (this.alive) handlers.onMessage(message);
+              },
+              onDrain: () => {
+                if (this.alive) handlers.onDrain();
+              },
+              onClose: (code, reason) => {
+                if (this.alive) handlers.onClose(code, reason);
+              },
+            };
+          },
+        }),
+    };
   }
 
   private tasksOf(tasks: TaskList): TaskList {

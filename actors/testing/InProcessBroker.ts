@@ -1,4 +1,5 @@
 /** The host on the real ports of this Bun process. Loaded only under Bun, and only when a broker is asked for. */
+import { makeBunHttpServer } from "../../src/platform/BunHttpServer.ts";
 import { makeBunPlatform } from "../../src/platform/BunPlatform.ts";
 import { makeTemporaryDirectory } from "../../src/platform/TemporaryDirectory.ts";
 import { BrokerHost, type HostEvents, type HostOptions } from "./BrokerHost.ts";
@@ -6,6 +7,7 @@ import { BrokerHost, type HostEvents, type HostOptions } from "./BrokerHost.ts";
 export const startInProcess = (options: HostOptions, tell: HostEvents): Promise<BrokerHost> =>
   BrokerHost.start(options, {
     platform: makeBunPlatform(),
+    httpServer: makeBunHttpServer(),
     temporaryDirectory: () => makeTemporaryDirectory("odradek-test-"),
     tell,
   });

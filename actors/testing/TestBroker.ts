@@ -26,7 +26,8 @@ export interface TestTopic {
 export interface TestBrokerOptions {
   /**
    * Settings of the broker by the names of `server.properties`, over the built-in values. `log.dirs` is not among them
-   * (see `disk`); `listeners` is `PLAINTEXT://127.0.0.1:0` unless said otherwise: any free port.
+   * (see `disk`); `listeners` is `PLAINTEXT://127.0.0.1:0` unless said otherwise: any free port. For HTTP and WebSockets
+   * add `"http.listeners": "http://127.0.0.1:0"`.
    */
   readonly config?: Readonly<Record<string, string | number | boolean>>;
   /** Topics that are there, and can be produced to, when the broker is ready. */
@@ -53,6 +54,8 @@ export interface TestBroker extends AsyncDisposable {
   readonly host: string;
   readonly port: number;
   readonly clusterId: string;
+  /** Where HTTP and WebSockets are served, as `http://127.0.0.1:PORT`, when `http.listeners` was set. */
+  readonly http: string | undefined;
   /** Where the data is; undefined: in memory. */
   readonly directory: string | undefined;
   /** The last lines the broker logged, oldest first, at most 1,000. */
@@ -160,6 +163,9 @@ class RunningTestBroker implements TestBroker {
   }
   get clusterId(): string {
     return this.hosted.address.clusterId;
+  }
+  get http(): string | undefined {
+    return this.hosted.address.http;
   }
   get directory(): string | undefined {
     return this.hosted.address.directory;

@@ -131,6 +131,10 @@ export const makeBunHttpServer = (): HttpServer => ({
           open = false;
           void server.stop(false);
         },
+        abort() {
+          open = false;
+          void server.stop(true);
+        },
       };
     } catch (error) {
       throw networkErrorOf(error, `listen ${endpoint.host}:${endpoint.port}`);

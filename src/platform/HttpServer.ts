@@ -40,15 +40,21 @@ export interface HttpConnection {
   waitForAnswer(): void;
 }
 
+export type HttpHandler = (
+  request: Request,
+  connection: HttpConnection,
+) => Promise<Response | undefined> | Response | undefined;
+
+export interface HttpListener extends Listener {
+  /** Ends it and every connection it has accepted at once. */
+  abort(): void;
+}
+
 export interface HttpServer {
   /**
    * Binds `endpoint` (port 0: any) and answers each request with what `handle` says, nothing when it upgraded the
    * connection. A longer body than `maxBytes` is refused, a longer WebSocket message ends its connection with 1009.
    * Throws `NetworkError`.
    */
-  listen(
-    endpoint: Endpoint,
-    maxBytes: number,
-    handle: (request: Request, connection: HttpConnection) => Promise<Response | undefined> | Response | undefined,
-  ): Listener;
+  listen(endpoint: Endpoint, maxBytes: number, handle: HttpHandler): HttpListener;
 }

@@ -6,6 +6,7 @@ import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { type KafkaClient, type TestBroker, type TestBrokerOptions, testBroker } from "../../actors/testing/index.ts";
 import { ConnectionLost } from "../../actors/testing/KafkaConnection.ts";
+import { connect } from "../../src/client/Client.ts";
 import { makeBunNetwork } from "../../src/platform/BunNetwork.ts";
 import { temporaryDirectory } from "../support/RealBroker.ts";
 
@@ -159,6 +160,23 @@ describe("a test broker", () => {
     );
     await first[Symbol.asyncDispose]();
     expect(readdirSync("/proc/self/fd").length).toBeLessThanOrEqual(before);
+  });
+
+  test("HTTP and WebSockets are served when they are asked for, and die and come back with the broker", async () => {
+    await using broker = await testBroker({ topics: ["t"], config: { "http.listeners": "http://127.0.0.1:0" } });
+    const url = broker.http!;
+    const client = await connect(url, { backoff: { initialMs: 5, maxMs: 20 } });
+    const producer = client.producer();
+    await producer.send({ topic: "t", value: utf8("before") });
+    await broker.crash();
+    expect(await fetch(url).catch(() => "nobody")).toBe("nobody");
+    await broker.restart();
+    expect(broker.http).toBe(url);
+    await producer.send({ topic: "t", value: utf8("after") });
+    await client.close();
+    expect(await valuesOf(broker.client(), "t")).toEqual(["before", "after"]);
+    await using plain = await testBroker();
+    expect(plain.http).toBeUndefined();
   });
 
   test("what the broker logs is kept, and told to whoever wants it", async () => {
