@@ -74,6 +74,19 @@ describe("the program", () => {
     expect(unknown.stderr).toContain("--help");
   });
 
+  test("a command's wrong line is one line on stderr and exit code 2; its help is on stdout", async () => {
+    expect(await run("consume", "t", "-o", "5:3")).toEqual({
+      code: 2,
+      stdout: "",
+      stderr: "odradek: --offset 5:3: the end is not behind the start (consume --help says more)\n",
+    });
+    const commands = ["consume", "produce", "topic", "group", "txn", "dump-log"];
+    for (const { code, stdout, stderr } of await Promise.all(commands.map((command) => run(command, "--help")))) {
+      expect([code, stderr]).toEqual([0, ""]);
+      expect(stdout).toMatch(/^Usage: odradek|\nUsage: odradek/);
+    }
+  });
+
   test("--version and --help", async () => {
     expect((await run("--version")).stdout).toMatch(/^odradek \d+\.\d+\.\d+ \(Kafka 4\.3\.1\)\n$/);
     expect((await run("--help")).stdout).toContain("--override KEY=VALUE");

@@ -59,6 +59,7 @@ const suiteFiles = [
   "GroupClients",
   "ConsumerGroups",
   "Transactions",
+  "CommandLine",
   "LogTools",
   "StreamClient",
   "Package",

@@ -8,9 +8,17 @@ import { once } from "node:events";
 import { join } from "node:path";
 import type { Broker } from "../support/Brokers.ts";
 import { compiled, javaArguments, kafkaLibs } from "../support/Cache.ts";
-import { javaScript, javaTool, kafkaConsoleConsumer, kcatReadAll, kcatRun, numberedLines } from "../support/Clients.ts";
+import {
+  javaScript,
+  javaTool,
+  kafkaConsoleConsumer,
+  kcatReadAll,
+  kcatRun,
+  numberedLines,
+  odradek,
+} from "../support/Clients.ts";
 import { coordinated, fetchOffsets } from "../support/GroupRequests.ts";
-import { run, waitFor } from "../support/Process.ts";
+import { waitFor } from "../support/Process.ts";
 import { connected, createTopic, listOffsets } from "../support/Requests.ts";
 import { assert, type ConformanceTest, type Context, equal, type Suite } from "../support/Suite.ts";
 import { beginProducer, endTransaction, produceInTransaction } from "../support/TransactionRequests.ts";
@@ -18,7 +26,6 @@ import { listAt, matches, numberAt } from "../support/Tree.ts";
 import { Wire } from "../support/Wire.ts";
 
 const tools = "org.apache.kafka.tools";
-const repository = join(import.meta.dir, "..", "..", "..");
 
 /** The rows of Kafka's `kafka-transactions`, without their header. */
 const kafkaTransactions = async (address: string, ...args: readonly string[]): Promise<string[][]> => {
@@ -32,10 +39,7 @@ const kafkaTransactions = async (address: string, ...args: readonly string[]): P
 
 /** The rows of `odradek txn`. */
 const odradekTransactions = async (address: string, ...args: readonly string[]): Promise<Record<string, unknown>[]> => {
-  const { stdout } = await run(process.execPath, [
-    join(repository, "scripts", "run.mjs"),
-    ...["txn", ...args, "--json", "--bootstrap", address],
-  ]);
+  const { stdout } = await odradek(address, ["txn", ...args, "--json"]);
   return stdout
     .split("\n")
     .filter((line) => line !== "")

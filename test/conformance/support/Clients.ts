@@ -2,11 +2,23 @@
  * The clients the tests drive, one function per thing a person would type: kcat, Kafka's Java tools, and the JavaScript clients.
  * Each call is one process with a deadline.
  */
+import { join } from "node:path";
 import { javaArguments, javaScriptClients, kafkaLibs, kcat, node22 } from "./Cache.ts";
 import { type RunOptions, type RunResult, run } from "./Process.ts";
 
 export const kcatRun = (address: string, args: readonly string[], options: RunOptions = {}): Promise<RunResult> =>
   run(kcat(), ["-b", address, ...args], options);
+
+const launcher = join(import.meta.dir, "..", "..", "..", "scripts", "run.mjs");
+
+/** `odradek …` as a program and its arguments. */
+export const odradekCommand = (address: string, args: readonly string[]): [command: string, args: string[]] => [
+  process.execPath,
+  [launcher, ...args, "--brokers", address],
+];
+
+export const odradek = (address: string, args: readonly string[], options: RunOptions = {}): Promise<RunResult> =>
+  run(...odradekCommand(address, args), options);
 
 /** Everything in one partition, one value a line, without a group. */
 export const kcatReadAll = async (address: string, topic: string, format = "%s\\n", partition = 0): Promise<string> =>
