@@ -796,6 +796,18 @@ class AttachedFile implements DiskFile {
   }
 
   read(target: Uint8Array, position: Position): MaybePending<number> {
+    return this.readAfter(target, position, (fault) => this.disk.latency(fault));
+  }
+
+  async readAside(target: Uint8Array, position: Position): Promise<number> {
+    return this.readAfter(target, position, (fault) => this.disk.latency(fault) ?? 0);
+  }
+
+  private readAfter(
+    target: Uint8Array,
+    position: Position,
+    latency: (fault: DiskFault | undefined) => number | undefined,
+  ): MaybePending<number> {
     this.check();
     const fault = this.disk.begin(this.user, "read", this.path);
     if (fault !== undefined && "hang" in fault) return never();
@@ -805,7 +817,7 @@ class AttachedFile implements DiskFile {
       target.set(bytes);
       return bytes.length;
     };
-    const wait = this.disk.latency(fault);
+    const wait = latency(fault);
     if (wait === undefined) {
       if (error !== undefined) throw error;
       return copy();

@@ -273,6 +273,11 @@ class FileOfLife implements DiskFile {
     return this.watch(this.file.read(target, position));
   }
 
+  async readAside(target: Uint8Array, position: number): Promise<number> {
+    this.disk.at(this.path);
+    return this.watch(this.file.readAside(target, position));
+  }
+
   flush(): MaybePending<void> {
     this.disk.at(this.path);
     return this.watch(this.file.flush());

@@ -10,6 +10,10 @@ import { isPending, type MaybePending, type Position } from "../prelude/Types.ts
 import { batchSize, HEADER_SIZE, LOG_OVERHEAD, MAGIC, magicOf } from "../record/RecordBatch.ts";
 
 const CHUNK = 1024 * 1024;
+/** From so many bytes on. */
+const ASIDE_FROM = 256 * 1024;
+/** To begin with where little is likely to be needed: the chunks behind it grow. */
+export const NEARBY = 16 * 1024;
 
 /** `bytes[at, at + size)` is the whole batch at `position` in the file; false ends the scan before it. */
 export type BatchVisitor = (bytes: Uint8Array, at: number, size: number, position: Position) => boolean;
@@ -27,15 +31,16 @@ export const scanBatches = async (
   start: Position,
   end: Position,
   visit: BatchVisitor,
+  firstChunk = CHUNK,
 ): Promise<FileScan> => {
-  let chunk = allocateUninitialised(Math.min(CHUNK, Math.max(0, end - start)));
+  let chunk = allocateUninitialised(Math.min(firstChunk, Math.max(0, end - start)));
   let position = start;
   while (position < end) {
     const wanted = Math.min(chunk.length, end - position);
-    const reading: MaybePending<number> = file.read(
-      wanted === chunk.length ? chunk : chunk.subarray(0, wanted),
-      position,
-    );
+    const target = wanted === chunk.length ? chunk : chunk.subarray(0, wanted);
+    // Others get their turn between two large chunks, however warm the file is.
+    const reading: MaybePending<number> =
+      chunk.length < ASIDE_FROM ? file.read(target, position) : file.readAside(target, position);
     const there = isPending(reading) ? await reading : reading;
     let at = 0;
     let size = 0;
@@ -51,6 +56,8 @@ export const scanBatches = async (
       if (there >= LOG_OVERHEAD) size = batchSize(chunk, 0);
       if (there < HEADER_SIZE || position + size > end || size <= chunk.length) return { position, stop: "invalid" };
       chunk = allocateUninitialised(size);
+    } else if (chunk.length < CHUNK && position + at < end) {
+      chunk = allocateUninitialised(Math.min(CHUNK, 4 * chunk.length, end - position - at));
     }
     position += at;
   }

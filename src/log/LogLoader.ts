@@ -415,7 +415,7 @@ class Loader {
   private async rewrite(file: DiskFile, start: Position, end: Position): Promise<void> {
     const chunk = allocateUninitialised(Math.min(CHUNK, end - start));
     for (let position = start; position < end; ) {
-      const there = await file.read(chunk.subarray(0, Math.min(chunk.length, end - position)), position);
+      const there = await file.readAside(chunk.subarray(0, Math.min(chunk.length, end - position)), position);
       if (there === 0) throw new DiskError("EIO", "read", file.path, `nothing at ${position}`);
       for (let done = 0; done < there; ) {
         done += await file.write([chunk.subarray(done, there)], position + done);
@@ -479,7 +479,7 @@ class Loader {
     try {
       const chunk = new Uint8Array(CHUNK);
       for (let position = start; position < end; ) {
-        const there = await file.read(chunk.subarray(0, Math.min(CHUNK, end - position)), position);
+        const there = await file.readAside(chunk.subarray(0, Math.min(CHUNK, end - position)), position);
         if (there === 0) break;
         for (let done = 0; done < there; ) {
           done += await target.write([chunk.subarray(done, there)], position - start + done);
@@ -515,8 +515,7 @@ const stateOf = (snapshot: LogSnapshot, offset: Offset): LogState =>
 const batchFollows = async (file: DiskFile, position: Position, size: number, endOffset: Offset): Promise<boolean> => {
   const chunk = allocateUninitialised(Math.min(CHUNK, Math.max(0, size - position)));
   for (let start = position + 1; start + HEADER_SIZE <= size; ) {
-    const reading = file.read(chunk.subarray(0, Math.min(chunk.length, size - start)), start);
-    const there = isPending(reading) ? await reading : reading;
+    const there = await file.readAside(chunk.subarray(0, Math.min(chunk.length, size - start)), start);
     if (there < HEADER_SIZE) return false;
     const last = there - HEADER_SIZE;
     for (let at = 0; at <= last; at++) {

@@ -413,8 +413,7 @@ export class LogSegment {
         const end = this.size;
         const found = await scanBatches(this.file, from, end, (bytes, at, size, position) => {
           const [offset, timestamp] = [lastOffsetOf(bytes, at), maxTimestampOf(bytes, at)];
-          built.add(offset, timestamp, position, size, this.indexIntervalBytes);
-          built.save(false);
+          if (built.add(offset, timestamp, position, size, this.indexIntervalBytes)) built.save(false);
           return true;
         });
         if (found.stop !== "end")
@@ -441,9 +440,10 @@ export class LogSegment {
   /** What recovery does per batch in place of `appended`: the file has the bytes already. */
   recovered(batch: BatchInfo, position: Position): void {
     const { lastOffset, maxTimestamp, sizeInBytes } = batch;
-    this.indexes!.add(lastOffset, maxTimestamp, position, sizeInBytes, this.indexIntervalBytes);
     this.knownSize = position + sizeInBytes;
-    this.writeIndexes(false);
+    if (this.indexes!.add(lastOffset, maxTimestamp, position, sizeInBytes, this.indexIntervalBytes)) {
+      this.writeIndexes(false);
+    }
   }
 
   /** Begins recovery: indexes and size are told again by `recovered`, aborted transactions by `appendAborted`. */

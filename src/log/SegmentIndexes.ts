@@ -78,16 +78,21 @@ export class SegmentIndexes {
     return this.detached;
   }
 
-  /** Takes account of the batch at `position`; an entry is due when more than `step` bytes came since the last one. */
-  add(lastOffset: Offset, timestamp: Timestamp, position: Position, size: number, step: number): void {
+  /**
+   * Takes account of the batch at `position`; an entry is due when more than `step` bytes came since the last one. Answers
+   * whether there is one more to save.
+   */
+  add(lastOffset: Offset, timestamp: Timestamp, position: Position, size: number, step: number): boolean {
     if (position === 0) this.firstTimestamp = timestamp;
     if (timestamp > this.largest.timestamp) this.largest = { timestamp, offset: lastOffset };
-    if (this.sinceEntry > step && !this.detached) {
+    const due = this.sinceEntry > step && !this.detached;
+    if (due) {
       this.offset.append(lastOffset, position);
       this.time.append(this.largest.timestamp, this.largest.offset);
       this.sinceEntry = 0;
     }
     this.sinceEntry += size;
+    return due;
   }
 
   /** The last batch is in: the time index gets its closing entry. */

@@ -33,10 +33,12 @@ export interface PartitionView {
 /** Asserts what every view promises; called where a view is published, so that any test or simulation profits. */
 export const assertView = (view: PartitionView, previous: PartitionView | undefined): void => {
   const { logStartOffset, lastStableOffset, highWatermark, logEndOffset } = view;
-  invariant(
-    logStartOffset <= lastStableOffset && lastStableOffset <= highWatermark && highWatermark <= logEndOffset,
-    `L6 broken: start ${logStartOffset}, stable ${lastStableOffset}, high watermark ${highWatermark}, end ${logEndOffset}`,
-  );
+  if (!(logStartOffset <= lastStableOffset && lastStableOffset <= highWatermark && highWatermark <= logEndOffset)) {
+    invariant(
+      false,
+      `L6 broken: start ${logStartOffset}, stable ${lastStableOffset}, high watermark ${highWatermark}, end ${logEndOffset}`,
+    );
+  }
   if (previous === undefined || previous.leaderEpoch !== view.leaderEpoch) return;
   invariant(highWatermark >= previous.highWatermark, "the high watermark went back");
   invariant(lastStableOffset >= previous.lastStableOffset, "the last stable offset went back");

@@ -95,6 +95,10 @@ class BunDiskFile implements DiskFile {
     }
   }
 
+  readAside(target: Uint8Array, position: Position): Promise<number> {
+    return this.readPooled(target, 0, position);
+  }
+
   private readNow(target: Uint8Array, position: Position): number {
     try {
       let done = 0;

@@ -274,6 +274,10 @@ class LimitedFile implements DiskFile {
     return isPending(answer) ? this.during(() => answer) : answer;
   }
 
+  async readAside(target: Uint8Array, position: Position): Promise<number> {
+    return this.during((file) => file.readAside(target, position));
+  }
+
   flush(): MaybePending<void> {
     if (this.failure !== undefined) throw this.failure;
     const flushed = this.writesSoFar();

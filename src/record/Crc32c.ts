@@ -1,5 +1,5 @@
 /**
- * CRC-32C (Castagnoli, RFC 3720 appendix B.4), the checksum of a record batch. It owns the tables of a slicing-by-8
+ * CRC-32C (Castagnoli, RFC 3720 appendix B.4), the checksum of a record batch. It owns the tables of a slicing-by-16
  * implementation that runs anywhere, a browser included, and one optional native implementation for long inputs; both
  * must give the same number for the same bytes.
  */
@@ -7,9 +7,9 @@
 /** The reflected form of the Castagnoli polynomial. */
 const POLYNOMIAL = 0x82f63b78;
 
-/** Eight tables of 256 entries: entry `256 * k + b` is byte `b` followed by `k` zero bytes. */
+/** Sixteen tables of 256 entries: entry `256 * k + b` is byte `b` followed by `k` zero bytes. */
 const TABLES = (() => {
-  const tables = new Int32Array(8 * 256);
+  const tables = new Int32Array(16 * 256);
   for (let byte = 0; byte < 256; byte++) {
     let crc = byte;
     for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ POLYNOMIAL : crc >>> 1;
@@ -42,6 +42,26 @@ export const portableCrc32c = (bytes: Uint8Array, start = 0, end = bytes.length,
   const t = TABLES;
   let crc = ~previous;
   let at = start;
+  for (const last = end - 15; at < last; at += 16) {
+    const a = crc ^ (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24));
+    crc =
+      t[0xf00 + (a & 0xff)]! ^
+      t[0xe00 + ((a >>> 8) & 0xff)]! ^
+      t[0xd00 + ((a >>> 16) & 0xff)]! ^
+      t[0xc00 + (a >>> 24)]! ^
+      t[0xb00 + bytes[at + 4]!]! ^
+      t[0xa00 + bytes[at + 5]!]! ^
+      t[0x900 + bytes[at + 6]!]! ^
+      t[0x800 + bytes[at + 7]!]! ^
+      t[0x700 + bytes[at + 8]!]! ^
+      t[0x600 + bytes[at + 9]!]! ^
+      t[0x500 + bytes[at + 10]!]! ^
+      t[0x400 + bytes[at + 11]!]! ^
+      t[0x300 + bytes[at + 12]!]! ^
+      t[0x200 + bytes[at + 13]!]! ^
+      t[0x100 + bytes[at + 14]!]! ^
+      t[bytes[at + 15]!]!;
+  }
   for (const last = end - 7; at < last; at += 8) {
     const a = crc ^ (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24));
     crc =

@@ -6,6 +6,7 @@ import { loadLog, reload } from "../../src/log/LogLoader.ts";
 import { evolve, snapshotOf } from "../../src/log/LogState.ts";
 import type { UnifiedLog } from "../../src/log/UnifiedLog.ts";
 import { bunDisk } from "../../src/platform/BunDisk.ts";
+import type { Disk } from "../../src/platform/Disk.ts";
 import { limitOpenFiles } from "../../src/platform/OpenFiles.ts";
 import { readBatchInfo, stampBatch } from "../../src/record/RecordBatch.ts";
 import { buildBatch } from "../../src/record/RecordBatchBuilder.ts";
@@ -76,7 +77,14 @@ test("thousands of segments, read from all over, keep few files open; the sealed
   const root = mkdtempSync(`${tmpdir()}/odradek-log-`);
   const directory = `${root}/topic-0`;
   const limit = 32;
-  const disk = limitOpenFiles(bunDisk(), () => limit);
+  const readers = 16;
+  // What is counted here is files, and thousands of fdatasync would take seconds.
+  const real = bunDisk();
+  const unflushed: Disk = {
+    ...real,
+    open: (path, mode) => Object.create(real.open(path, mode), { flush: { value: () => undefined } }),
+  };
+  const disk = limitOpenFiles(unflushed, () => limit);
   disk.makeDirectory(directory);
   try {
     const config = { ...TINY, segmentBytes: 300, indexIntervalBytes: 100 };
@@ -87,11 +95,10 @@ test("thousands of segments, read from all over, keep few files open; the sealed
     });
     const flush = async (): Promise<void> => {
       const ticket = log.beginFlush()!;
-      // One for all: thousands of fdatasync would take seconds.
-      await disk.flushFileSystem?.(directory);
+      for (const file of ticket.files) await file.flush();
       log.flushed(ticket);
     };
-    const batches = 6000;
+    const batches = 4400;
     for (let at = 0; at < batches; at++) {
       const bytes = buildBatch([{ timestamp: at, value: new Uint8Array(60) }]);
       stampBatch(bytes, 0, state.logEndOffset, 1);
@@ -99,7 +106,7 @@ test("thousands of segments, read from all over, keep few files open; the sealed
       log.stage(bytes, info, () => snapshotOf(state));
       evolve(state, info);
       await log.write();
-      if (at % 1500 === 1499) await flush();
+      if (at % 1100 === 1099) await flush();
     }
     expect(log.segments.length).toBeGreaterThan(2000);
     // Files that were in the middle of their own flush.
@@ -111,18 +118,71 @@ test("thousands of segments, read from all over, keep few files open; the sealed
     const before = open();
     // Sixteen readers at a time, all over the log, each through an index and a file of its own.
     for (let round = 0; round < 150; round++) {
-      const offsets = Array.from({ length: 16 }, (_, reader) => (round * 7919 + reader * 997) % batches);
+      const offsets = Array.from({ length: readers }, (_, reader) => (round * 7919 + reader * 997) % batches);
       const found = await Promise.all(offsets.map((offset) => log.read(offset, 1, Number.POSITIVE_INFINITY, true)));
       expect(found.map(({ firstOffset }) => firstOffset)).toEqual(offsets);
       const [timestamp] = offsets;
       const byTime = await log.offsetForTimestamp(timestamp!, 0, Number.POSITIVE_INFINITY, noCodecs);
       expect(byTime?.offset).toBe(timestamp);
-      expect(disk.openFiles().open).toBeLessThanOrEqual(limit);
-      expect(open()).toBeLessThanOrEqual(before + limit);
+      // What is in the middle of being read may come on top.
+      expect(disk.openFiles().open).toBeLessThanOrEqual(limit + readers);
+      expect(open()).toBeLessThanOrEqual(before + limit + readers);
     }
     log.close();
     await atMost(0);
     expect(disk.openFiles().held).toBe(0);
+  } finally {
+    rmSync(root, { recursive: true, force: true });
+  }
+});
+
+test("whoever reads a whole log gives others their turn: recovery, an index built again, a search by time", async () => {
+  const root = mkdtempSync(`${tmpdir()}/odradek-log-`);
+  const directory = `${root}/topic-0`;
+  const disk = bunDisk();
+  disk.makeDirectory(directory);
+  try {
+    const config = { ...TINY, segmentBytes: 1 << 30 };
+    const options = { clean: false, recoveryPoint: 0, logStartOffset: 0 };
+    const { log, state } = await loadLog(disk, directory, config, options);
+    const template = buildBatch(Array.from({ length: 60 }, () => ({ timestamp: 1, value: new Uint8Array(1000) })));
+    const megabytes = 24;
+    while (log.size < megabytes * 1e6) {
+      for (let count = 0; count < 16; count++) {
+        const bytes = template.slice();
+        stampBatch(bytes, 0, state.logEndOffset, 1);
+        const info = readBatchInfo(bytes, 0);
+        log.stage(bytes, info, () => snapshotOf(state));
+        evolve(state, info);
+      }
+      await log.write();
+    }
+    log.close();
+    const turnsDuring = async <A>(work: () => Promise<A>): Promise<{ turns: number; result: A }> => {
+      let turns = 0;
+      let working = true;
+      const tick = (): void => {
+        turns++;
+        if (working) setImmediate(tick);
+      };
+      setImmediate(tick);
+      const result = await work();
+      working = false;
+      return { turns, result };
+    };
+    const recovery = await turnsDuring(async () => loadLog(disk, directory, config, options));
+    const again = recovery.result.log;
+    again.flushed(again.beginFlush()!);
+    const { active } = again;
+    const indexBytes = active.indexBytes.offset;
+    for (const suffix of [".index", ".timeindex"] as const) disk.remove(active.path(suffix));
+    const rebuild = await turnsDuring(async () => active.find(state.logEndOffset - 1));
+    const search = await turnsDuring(async () => again.offsetForTimestamp(2, 0, Number.POSITIVE_INFINITY, noCodecs));
+    expect(search.result).toBeUndefined();
+    expect(indexBytes).toBeGreaterThan(1000);
+    // A chunk is a megabyte: between two of them there is a turn.
+    for (const { turns } of [recovery, rebuild]) expect(turns).toBeGreaterThan(megabytes / 2);
+    again.close();
   } finally {
     rmSync(root, { recursive: true, force: true });
   }

@@ -55,6 +55,12 @@ export class MemoryDisk implements Disk {
     const alive = (): void => {
       if (closed) throw new DiskError("OTHER", "use after close", path);
     };
+    const readNow = (target: Uint8Array, position: number): number => {
+      alive();
+      const there = file.bytes.subarray(position, Math.min(file.size, position + target.length));
+      target.set(there);
+      return there.length;
+    };
     return {
       path,
       size: () => file.size,
@@ -79,12 +85,8 @@ export class MemoryDisk implements Disk {
         file.size = Math.max(file.size, end);
         return this.later(allowed);
       },
-      read: (target, position) => {
-        alive();
-        const there = file.bytes.subarray(position, Math.min(file.size, position + target.length));
-        target.set(there);
-        return this.later(there.length);
-      },
+      read: (target, position) => this.later(readNow(target, position)),
+      readAside: async (target, position) => readNow(target, position),
       flush: () => {
         alive();
         return this.later(undefined);
