@@ -22,6 +22,11 @@ export class ByteCredit {
     return this.used;
   }
 
+  /** Whoever asks now would have to wait. */
+  get isExhausted(): boolean {
+    return this.used > this.capacity;
+  }
+
   /** Takes `bytes` in any case (they are in memory already); answers whether the holder may read on. */
   take(holder: CreditHolder, bytes: number): boolean {
     this.used += bytes;

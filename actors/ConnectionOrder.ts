@@ -12,6 +12,7 @@ export class ConnectionOrder implements Pick<ConnectionContext, "beginWrite" | "
   private afterWriteTasks: Array<() => void> = [];
   private holds = 0;
   private readonly closeTasks = new Set<() => void>();
+  private isClosed = false;
 
   constructor(
     private readonly tasks: TaskList,
@@ -50,13 +51,16 @@ export class ConnectionOrder implements Pick<ConnectionContext, "beginWrite" | "
     else this.afterWriteTasks.push(task);
   }
 
+  /** At once, when it is closed already. */
   onClose(task: () => void): () => void {
-    this.closeTasks.add(task);
+    if (this.isClosed) task();
+    else this.closeTasks.add(task);
     return () => this.closeTasks.delete(task);
   }
 
   /** The connection is gone. */
   close(): void {
+    this.isClosed = true;
     for (const task of this.closeTasks) task();
     this.closeTasks.clear();
     this.afterWriteTasks = [];

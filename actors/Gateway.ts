@@ -39,10 +39,18 @@ const noop = (): void => undefined;
 
 const anonymous: Authenticate = () => "User:ANONYMOUS";
 
+/** Whoever pushes records, a frame a turn. */
+export interface TurnTaker {
+  /** It is in the queue. */
+  offered: boolean;
+  readonly wantsTurn: boolean;
+  turn(): void;
+}
+
 export class Gateway {
   private readonly sessions = new Set<GatewaySession>();
-  private readonly environment: GatewayEnvironment;
-  private turns: GatewaySession[] = [];
+  readonly environment: GatewayEnvironment;
+  private turns: TurnTaker[] = [];
   private scheduled = false;
   private nextId = 1;
   private stopping = false;
@@ -64,13 +72,9 @@ export class Gateway {
       reads: new GatewayReads(ports.codecs, door.run, callerOf),
       outgoing,
       members: new GatewayMembers(ports.timers, () => ports.config.number("group.consumer.max.session.timeout.ms")),
-      offer: (session) => this.offer(session),
+      offer: (taker) => this.offer(taker),
       closed: (session) => this.sessions.delete(session),
     };
-  }
-
-  get limits(): Limits {
-    return this.environment.limits;
   }
 
   get connectionCount(): number {
@@ -101,10 +105,10 @@ export class Gateway {
     for (const session of [...this.sessions]) session.end(CloseCode.RESTART, why);
   }
 
-  private offer(session: GatewaySession): void {
-    if (session.offered) return;
-    session.offered = true;
-    this.turns.push(session);
+  private offer(taker: TurnTaker): void {
+    if (taker.offered) return;
+    taker.offered = true;
+    this.turns.push(taker);
     this.schedule();
   }
 
@@ -123,11 +127,11 @@ export class Gateway {
         this.door.clock.after(0, this.nextRound);
         return;
       }
-      const session = this.turns.shift()!;
-      session.offered = false;
-      if (!session.wantsTurn) continue;
-      session.turn();
-      if (session.wantsTurn) this.offer(session);
+      const taker = this.turns.shift()!;
+      taker.offered = false;
+      if (!taker.wantsTurn) continue;
+      taker.turn();
+      if (taker.wantsTurn) this.offer(taker);
     }
     this.scheduled = false;
   };

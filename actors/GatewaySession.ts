@@ -34,6 +34,7 @@ import { Errors } from "../src/protocol/Errors.ts";
 import type { ActorContext } from "./Actor.ts";
 import type { ByteCredit, CreditHolder } from "./ByteCredit.ts";
 import type { ConnectionEnvironment } from "./Connection.ts";
+import type { TurnTaker } from "./Gateway.ts";
 import { GatewayCaller, GatewayConnection } from "./GatewayCaller.ts";
 import type { GatewayMembers } from "./GatewayMembers.ts";
 import { GatewayOutbox, type Outgoing } from "./GatewayOutbox.ts";
@@ -67,8 +68,8 @@ export interface GatewayEnvironment extends ActorContext {
   readonly reads: GatewayReads;
   readonly outgoing: Outgoing;
   readonly members: GatewayMembers;
-  /** The session wants a turn to push records. */
-  readonly offer: (session: GatewaySession) => void;
+  /** A connection wants a turn to push records. */
+  readonly offer: (taker: TurnTaker) => void;
   readonly closed: (session: GatewaySession) => void;
 }
 
@@ -81,7 +82,7 @@ const FRAME_BYTES = 256 * 1024;
 const SMALL_FRAME_BYTES = 16 * 1024;
 const MUCH_QUEUED_BYTES = 64 * 1024 * 1024;
 
-export class GatewaySession implements FrameHandlers, CreditHolder, StreamOwner {
+export class GatewaySession implements FrameHandlers, CreditHolder, StreamOwner, TurnTaker {
   principal = "";
   readonly ports: Ports;
   readonly reads: GatewayReads;

@@ -23,8 +23,11 @@ import type { HttpConnection, HttpServer, MessageHandlers, MessageSocket } from 
 import { type Endpoint, type Listener, type Network, NetworkError } from "../src/platform/Network.ts";
 import { Errors } from "../src/protocol/Errors.ts";
 import type { Door, DoorEnvironment } from "./Broker.ts";
+import { Connection } from "./Connection.ts";
 import type { Gateway } from "./Gateway.ts";
+import type { GatewayApi } from "./GatewayApi.ts";
 import { UNSERVED } from "./KafkaListener.ts";
+import { tunnelSocket } from "./KafkaTunnel.ts";
 import { StartupError } from "./StartupError.ts";
 
 /** How many ports after the built-in one are tried. */
@@ -55,13 +58,13 @@ export const probeHttpListeners = (network: Network, config: BrokerConfig): void
 
 /** Opens the door; undefined when `http.listeners` is empty. Throws a `StartupError` when an address cannot be bound. */
 export const openHttpDoor = (
-  server: HttpServer,
+  { server, sha256 }: HttpPlatform,
   config: BrokerConfig,
   environment: DoorEnvironment,
 ): HttpDoor | undefined => {
   const { endpoints, configured } = resolveHttpListeners(config);
   if (endpoints.length === 0) return undefined;
-  const door = new HttpDoor(config, environment);
+  const door = new HttpDoor(config, environment, sha256);
   for (const endpoint of endpoints) {
     const bound = configured ? door.bind(server, endpoint) : door.bindNextFree(server, endpoint);
     if (bound.port !== endpoint.port && endpoint.port !== 0) {
@@ -71,6 +74,15 @@ export const openHttpDoor = (
   return door;
 };
 
+/** What the second door needs from outside. */
+export interface HttpPlatform {
+  readonly server: HttpServer;
+  readonly sha256: (bytes: Uint8Array) => Uint8Array;
+}
+
+/** Requests of the API that are being answered, long polls and event streams among them. */
+const MAX_REQUESTS = 1024;
+
 export class HttpDoor implements Door {
   private readonly listeners: Listener[] = [];
   private readonly rules: WebRules;
@@ -78,6 +90,10 @@ export class HttpDoor implements Door {
   private gateway: Promise<Gateway> | undefined;
   /** The same, when it is there. */
   private openGateway: Gateway | undefined;
+  private api: Promise<GatewayApi> | undefined;
+  private openApi: GatewayApi | undefined;
+  private readonly tunnels = new Set<Connection>();
+  private nextTunnelId = 1;
   private readonly perHost = new Map<string, number>();
   private sockets = 0;
   private requests = 0;
@@ -86,6 +102,7 @@ export class HttpDoor implements Door {
   constructor(
     config: BrokerConfig,
     private readonly environment: DoorEnvironment,
+    private readonly sha256: HttpPlatform["sha256"],
   ) {
     this.rules = webRules(config.list("http.allowed.origins"), config.list("http.allowed.hosts"));
     this.maxBytes = config.number("http.request.max.bytes");
@@ -125,14 +142,18 @@ export class HttpDoor implements Door {
     this.stopping = true;
     for (const listener of this.listeners) listener.close();
     this.openGateway?.mute();
+    this.openApi?.mute();
+    for (const tunnel of this.tunnels) tunnel.mute();
   }
 
   get isIdle(): boolean {
+    for (const tunnel of this.tunnels) if (!tunnel.isIdle) return false;
     return this.requests === 0 && (this.openGateway?.isIdle ?? true);
   }
 
   closeConnections(why: string): void {
     this.openGateway?.closeConnections(why);
+    for (const tunnel of [...this.tunnels]) tunnel.close(why);
   }
 
   // — requests
@@ -178,9 +199,53 @@ export class HttpDoor implements Door {
           : healthy("ready");
       case "/v1/stream":
         return this.stream(request, connection);
+      case "/kafka":
+        return this.tunnel(connection);
       default:
-        return errorResponse(404, wireError(Errors.INVALID_REQUEST, `there is nothing at ${pathname}`));
+        return this.answer(request, connection);
     }
+  }
+
+  private async answer(request: Request, connection: HttpConnection): Promise<Response> {
+    if (this.requests >= MAX_REQUESTS || this.stopping) {
+      const why = this.stopping ? "the broker is stopping" : `${MAX_REQUESTS} requests are being answered`;
+      const busy = errorResponse(503, wireError(Errors.BROKER_NOT_AVAILABLE, why, true));
+      busy.headers.set("retry-after", "1");
+      return busy;
+    }
+    this.requests += 1;
+    try {
+      return await (await this.loadApi()).handle(request, connection);
+    } catch (error) {
+      // A bug of ours costs this request.
+      this.environment.log("error", `gateway ${request.method} ${request.url}: ${String(error)}`);
+      return errorResponse(500, wireError(Errors.UNKNOWN_SERVER_ERROR));
+    } finally {
+      this.requests -= 1;
+    }
+  }
+
+  private tunnel(connection: HttpConnection): Response | undefined {
+    const { environment } = this;
+    const { config } = environment.ports;
+    const { local, remote } = connection;
+    const upgraded = connection.upgrade({
+      accept: (socket) =>
+        this.counted(remote.host, socket, () =>
+          tunnelSocket(socket, local, remote, (tunnel) => {
+            const opened: Connection = new Connection(this.nextTunnelId++, tunnel, {
+              ...environment,
+              maxFrameBytes: config.number("socket.request.max.bytes"),
+              maxIdleMs: config.number("connections.max.idle.ms"),
+              closed: () => this.tunnels.delete(opened),
+            });
+            this.tunnels.add(opened);
+            if (this.stopping) opened.mute();
+            return opened;
+          }),
+        ),
+    });
+    return upgraded ? undefined : notAnUpgrade();
   }
 
   private async stream(request: Request, connection: HttpConnection): Promise<Response | undefined> {
@@ -213,6 +278,15 @@ export class HttpDoor implements Door {
       return gateway;
     });
     return this.gateway;
+  }
+
+  private loadApi(): Promise<GatewayApi> {
+    this.api ??= Promise.all([import("./GatewayApi.ts"), this.loadGateway()]).then(([loaded, gateway]) => {
+      const { sha256, maxBytes } = this;
+      this.openApi = new loaded.GatewayApi(gateway, { sha256, maxBytes });
+      return this.openApi;
+    });
+    return this.api;
   }
 
   /** Kafka's connection limits hold for WebSockets as well; beyond them a client is told to come back later. */

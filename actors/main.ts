@@ -19,6 +19,7 @@ import { makeBunPlatform } from "../src/platform/BunPlatform.ts";
 import type { Clock } from "../src/platform/Clock.ts";
 import type { Disk } from "../src/platform/Disk.ts";
 import { type Log, makeLogger } from "../src/platform/Logger.ts";
+import { sha256 } from "../src/platform/Sha256.ts";
 import { type Broker, startBroker } from "./Broker.ts";
 import { type HttpDoor, openHttpDoor, probeHttpListeners } from "./HttpDoor.ts";
 import { StartupError } from "./StartupError.ts";
@@ -140,7 +141,7 @@ const main = async (args: ReadonlyArray<string>): Promise<void> => {
     return fail(error instanceof StartupError ? error.message : Cause.pretty(exit.cause), 1);
   }
   const broker = exit.value;
-  const door = orFail(() => openHttpDoor(makeBunHttpServer(), config, broker.doorEnvironment));
+  const door = orFail(() => openHttpDoor({ server: makeBunHttpServer(), sha256 }, config, broker.doorEnvironment));
   if (door !== undefined) broker.attach(door);
   // Whoever waits for the lines below may send a signal at once.
   stopOnSignals(broker, platform.clock, stopping, log);

@@ -36,6 +36,7 @@ export interface TemporaryDirectory {
 export interface HostServices {
   readonly platform: Platform;
   readonly httpServer: HttpServer;
+  readonly sha256: (bytes: Uint8Array) => Uint8Array;
   readonly temporaryDirectory: () => TemporaryDirectory;
   readonly tell: HostEvents;
 }
@@ -241,7 +242,8 @@ export class BrokerHost implements HostedBroker {
   private async openHttp(config: BrokerConfig, broker: Broker, life: BrokerLife): Promise<string | undefined> {
     if (config.list("http.listeners").length === 0) return undefined;
     const { openHttpDoor } = await import("../HttpDoor.ts");
-    const door = openHttpDoor(life.httpOf(this.services.httpServer), config, broker.doorEnvironment);
+    const http = { server: life.httpOf(this.services.httpServer), sha256: this.services.sha256 };
+    const door = openHttpDoor(http, config, broker.doorEnvironment);
     if (door === undefined) return undefined;
     broker.attach(door);
     const addresses = door.endpoints.map((endpoint) => `http://${addressOf(endpoint)}`);

@@ -16,6 +16,7 @@ import { type TransactionalOptions, TransactionalProducer } from "./Transactiona
 import { webPlatform } from "./WebPlatform.ts";
 
 export type { Credit, From, Isolation, Position, TopicPartition } from "../gateway/Messages.ts";
+export { murmur2, partitionForKey } from "../record/Murmur2.ts";
 export type { CallOptions } from "./Admin.ts";
 export type { BackoffOptions } from "./Backoff.ts";
 export * from "./ClientError.ts";
@@ -23,7 +24,7 @@ export type * from "./ClientPlatform.ts";
 export { bytes, type Codec, int64, int64AsBigint, json, type StandardSchema, string, validated } from "./Codec.ts";
 export type { CommitPlace, Consumer } from "./Consumer.ts";
 export type * from "./ConsumerOptions.ts";
-export { murmur2, type Partitioner, partitionForKey } from "./Partitioner.ts";
+export type { Partitioner } from "./Partitioner.ts";
 export type { HeaderValue, Producer, ProducerOptions, ProducerRecord } from "./Producer.ts";
 export type { RecordMetadata } from "./Sender.ts";
 export type { SessionState, StateEvent, TokenSource } from "./Session.ts";

@@ -4,10 +4,11 @@
  */
 import type { WireHeaders } from "../gateway/Messages.ts";
 import { Errors } from "../protocol/Errors.ts";
+import { partitionForKey } from "../record/Murmur2.ts";
 import { ClientError, ClosedError, CodecError, KafkaError, TimeoutError, wireErrorOf } from "./ClientError.ts";
 import { bytes, type Codec } from "./Codec.ts";
 import { utf8Length } from "./Delivery.ts";
-import { type Partitioner, partitionForKey, StickyPartitions } from "./Partitioner.ts";
+import { type Partitioner, StickyPartitions } from "./Partitioner.ts";
 import { type RecordMetadata, Sender, type SentRecord } from "./Sender.ts";
 import type { Session, SessionPart } from "./Session.ts";
 import type { TopicCache } from "./TopicCache.ts";

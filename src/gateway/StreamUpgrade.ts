@@ -8,7 +8,7 @@ export type StreamUpgrade =
 /** Newest first. */
 const KNOWN = [SUBPROTOCOL];
 
-const bearerOf = (authorization: string | null): string | undefined =>
+export const bearerOf = (authorization: string | null): string | undefined =>
   /^Bearer +([^\s]+)$/i.exec(authorization ?? "")?.[1];
 
 /** `offered` is the Sec-WebSocket-Protocol header, `authorization` the Authorization header. */

@@ -103,7 +103,7 @@ export const makeBunHttpServer = (): HttpServer => ({
         idleTimeout: IDLE_SECONDS,
         maxRequestBodySize: maxBytes,
         fetch: (request, serving) => handle(request, connectionOf(request, serving, local)),
-        error: (error) => new Response(`${error.message}\n`, { status: 500 }),
+        error: () => new Response("internal error\n", { status: 500 }),
         websocket: {
           maxPayloadLength: maxBytes,
           backpressureLimit: BACKPRESSURE_BYTES,

@@ -7,6 +7,7 @@ import { BrokerConfig } from "../../src/config/BrokerConfig.ts";
 import { pack } from "../../src/gateway/MessagePack.ts";
 import { makeBunHttpServer } from "../../src/platform/BunHttpServer.ts";
 import { makeBunNetwork } from "../../src/platform/BunNetwork.ts";
+import { sha256 } from "../../src/platform/Sha256.ts";
 import { bytes } from "../gateway/FrameClient.ts";
 import { RawWebSocket } from "../gateway/RawWebSocket.ts";
 import { connect, openSocket, type RealGateway, startRealGateway } from "../gateway/RealGateway.ts";
@@ -243,7 +244,7 @@ describe("the port", () => {
       ...gateway.broker.doorEnvironment,
       log: (level: string, message: string) => void warnings.push(`${level} ${message}`),
     };
-    const door = openHttpDoor(makeBunHttpServer(), BrokerConfig.of(), environment)!;
+    const door = openHttpDoor({ server: makeBunHttpServer(), sha256 }, BrokerConfig.of(), environment)!;
     const { port } = door.endpoints[0]!;
     expect(port).toBeGreaterThan(8080);
     expect(warnings).toEqual([`warn http.listeners: port 8080 is in use, the gateway is on 127.0.0.1:${port}`]);

@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { murmur2, partitionForKey, StickyPartitions } from "../../src/client/Partitioner.ts";
+import { StickyPartitions } from "../../src/client/Partitioner.ts";
+import { murmur2, partitionForKey } from "../../src/record/Murmur2.ts";
 import { seeded } from "./support/FakeNetwork.ts";
 
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);

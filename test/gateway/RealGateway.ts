@@ -3,6 +3,7 @@ import { type HttpDoor, openHttpDoor } from "../../actors/HttpDoor.ts";
 import { BrokerConfig } from "../../src/config/BrokerConfig.ts";
 import type { FrameDuplex } from "../../src/gateway/FrameDuplex.ts";
 import { makeBunHttpServer } from "../../src/platform/BunHttpServer.ts";
+import { sha256 } from "../../src/platform/Sha256.ts";
 import { type RealBroker, startRealBroker } from "../support/RealBroker.ts";
 import { FrameClient } from "./FrameClient.ts";
 
@@ -18,7 +19,11 @@ export const startRealGateway = async (
 ): Promise<RealGateway> => {
   const http = { "http.listeners": "http://127.0.0.1:0", ...settings };
   const real = await startRealBroker(directory, http);
-  const door = openHttpDoor(makeBunHttpServer(), BrokerConfig.of(http), real.broker.doorEnvironment)!;
+  const door = openHttpDoor(
+    { server: makeBunHttpServer(), sha256 },
+    BrokerConfig.of(http),
+    real.broker.doorEnvironment,
+  )!;
   real.broker.attach(door);
   const port = door.endpoints[0]!.port;
   return { ...real, door, port, url: `http://127.0.0.1:${port}` };

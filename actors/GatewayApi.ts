@@ -1,0 +1,412 @@
+/**
+ * The HTTP API on Elysia: a thin shell that turns requests into verbs and their outcomes into answers. It is loaded by the
+ * first request that needs it (Elysia costs a fifth of a second). What must stay true: each request is answered once, an
+ * error in the one form all errors have; what a request holds is charged like a frame; a request whose client is gone
+ * waits for nothing.
+ */
+import * as Cause from "effect/Cause";
+import type * as Effect from "effect/Effect";
+import * as Exit from "effect/Exit";
+import { Elysia } from "elysia";
+import { VERSION } from "../src/cli/Version.ts";
+import { Refused } from "../src/gateway/Caller.ts";
+import { decodeEventPosition } from "../src/gateway/EventPosition.ts";
+import { fromText, prefersMessagePack, readBody, writeBody } from "../src/gateway/HttpBody.ts";
+import { idempotentRequest, produceBody, produceByHttp } from "../src/gateway/HttpProduce.ts";
+import { httpStatus } from "../src/gateway/HttpStatus.ts";
+import type { From, PartitionFrom, Verbs, WireError } from "../src/gateway/Messages.ts";
+import { openApiDocument, openApiPage } from "../src/gateway/OpenApi.ts";
+import { ShapeError } from "../src/gateway/Shape.ts";
+import { bearerOf } from "../src/gateway/StreamUpgrade.ts";
+import type { AnyVerb, VerbContext } from "../src/gateway/Verb.ts";
+import { runVerb, verbs } from "../src/gateway/Verbs.ts";
+import { invalidRequest, wireError } from "../src/gateway/WireError.ts";
+import type { HttpConnection } from "../src/platform/HttpServer.ts";
+import { Errors } from "../src/protocol/Errors.ts";
+import type { Gateway } from "./Gateway.ts";
+import { GatewayCaller, GatewayConnection } from "./GatewayCaller.ts";
+import { GatewayEvents } from "./GatewayEvents.ts";
+import type { GatewayEnvironment } from "./GatewaySession.ts";
+
+export interface GatewayApiOptions {
+  readonly sha256: (bytes: Uint8Array) => Uint8Array;
+  /** The largest body. */
+  readonly maxBytes: number;
+}
+
+type Params = Readonly<Record<string, string>>;
+
+/** What a request is answered with: its own sort of success, or an error. */
+interface Answer {
+  readonly status: number;
+  readonly value: unknown;
+}
+
+/** One request under way. */
+interface Call {
+  readonly request: Request;
+  readonly params: Params;
+  readonly connection: HttpConnection;
+  readonly asker: GatewayConnection;
+  readonly caller: GatewayCaller;
+  readonly principal: string;
+}
+
+const MAX_EVENT_PARTITIONS = 1000;
+const MAX_EVENT_STREAMS = 1024;
+const IDEMPOTENCY_KEY = "idempotency-key";
+const MAX_IDEMPOTENCY_KEY = 255;
+
+/** A browser page that does not know the path's answer must not guess, and no cache keeps it. */
+const ANSWER_HEADERS = { "cache-control": "no-store", "x-content-type-options": "nosniff" };
+const PAGE_HEADERS = {
+  ...ANSWER_HEADERS,
+  "content-type": "text/html; charset=utf-8",
+  "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+};
+
+export class GatewayApi {
+  private readonly environment: GatewayEnvironment;
+  private readonly app: { handle(request: Request): Promise<Response> };
+  private readonly connections = new WeakMap<Request, HttpConnection>();
+  private readonly events = new Set<GatewayEvents>();
+  private nextId = 1;
+  private readonly utf8 = new TextEncoder();
+
+  constructor(
+    gateway: Gateway,
+    private readonly options: GatewayApiOptions,
+  ) {
+    this.environment = gateway.environment;
+    this.app = this.routes();
+  }
+
+  handle(request: Request, connection: HttpConnection): Promise<Response> {
+    this.connections.set(request, connection);
+    return this.app.handle(request);
+  }
+
+  /** The broker stops. */
+  mute(): void {
+    for (const events of [...this.events]) events.goAway();
+  }
+
+  private routes(): GatewayApi["app"] {
+    const app = new Elysia({ normalize: false });
+    const serve = (method: string, path: string, act: (call: Call) => Promise<Answer | Response>): void => {
+      const { pattern, paramsOf } = elysiaPath(path);
+      app.route(method, pattern, ({ request, params }) => this.answer(request, paramsOf(params), act), {
+        parse: "none",
+      });
+    };
+    for (const verb of verbs) serve(verb.method, verb.path, (call) => this.verb(verb, call));
+    serve("POST", "/v1/topics/{topic}/records", (call) => this.produce(call));
+    serve("GET", "/v1/topics/{topic}/partitions/{partition}/records", (call) => this.records(call));
+    serve("GET", "/v1/events", (call) => this.eventStream(call));
+    return app
+      .get("/openapi/json", () => Response.json(openApiDocument(VERSION)))
+      .get("/openapi", () => new Response(openApiPage(VERSION), { headers: PAGE_HEADERS }))
+      .onError(({ code, error, request }) => {
+        if (code === "NOT_FOUND") {
+          return refusal(
+            request,
+            404,
+            invalidRequest(`there is no ${request.method} ${new URL(request.url).pathname}`),
+          );
+        }
+        this.environment.log("error", `gateway ${request.method} ${request.url}: ${String(error)}`);
+        return refusal(request, 500, wireError(Errors.UNKNOWN_SERVER_ERROR));
+      });
+  }
+
+  /** Who asks, on what connection, and what becomes of the outcome. */
+  private async answer(
+    request: Request,
+    params: Params,
+    act: (call: Call) => Promise<Answer | Response>,
+  ): Promise<Response> {
+    const connection = this.connections.get(request)!;
+    const { ports, tasks, listenerName, authenticate, requestLog, clock } = this.environment;
+    const startedAt = clock.monotonic();
+    const { local, remote } = connection;
+    if (request.method === "POST" && this.environment.credit.isExhausted) {
+      return refusal(request, 503, wireError(Errors.THROTTLING_QUOTA_EXCEEDED, "too much is being written"));
+    }
+    const token = bearerOf(request.headers.get("authorization"));
+    const principal = await authenticate(token, { local, remote, ...(token === undefined ? {} : { token }) });
+    if (principal === undefined) {
+      return refusal(
+        request,
+        401,
+        wireError(Errors.SASL_AUTHENTICATION_FAILED, "the token is missing, wrong or has expired"),
+      );
+    }
+    const asker = new GatewayConnection(this.nextId++, local, remote, tasks, noop, noop);
+    asker.software = { name: request.headers.get("user-agent")?.slice(0, 255) ?? "http", version: "" };
+    // Whatever waits for it waits no longer.
+    const gone = (): void => asker.close();
+    request.signal.addEventListener("abort", gone);
+    const caller = new GatewayCaller(ports, asker, listenerName, () => principal);
+    try {
+      const answer = await act({ request, params, connection, asker, caller, principal });
+      requestLog()?.(
+        `gateway ${request.method} ${new URL(request.url).pathname} ${(clock.monotonic() - startedAt).toFixed(3)} ms`,
+      );
+      // A stream of events goes on.
+      if (answer instanceof Response) return answer;
+      asker.close();
+      return responseOf(request, answer);
+    } catch (error) {
+      asker.close();
+      if (error instanceof ShapeError) return refusal(request, 400, invalidRequest(error.message));
+      throw error;
+    }
+  }
+
+  private context(caller: GatewayCaller): VerbContext {
+    const { ports, limits } = this.environment;
+    return { caller, codecs: ports.codecs, maxAnswerBytes: limits.frameBytes };
+  }
+
+  private async verb(verb: AnyVerb, call: Call): Promise<Answer> {
+    const body = await this.fields(verb, call);
+    if (verb.name === "records.fetch") call.connection.waitForAnswer();
+    return this.settled(call, runVerb(verb.name, body, this.context(call.caller)), (value) => ({
+      status: statusOf(value),
+      value,
+    }));
+  }
+
+  /** Path and query for what has no body, path and body for what has one. */
+  private async fields(verb: AnyVerb, { request, params, asker }: Call): Promise<Readonly<Record<string, unknown>>> {
+    const { schema } = verb.body;
+    const inPath = fromText(Object.entries(params), schema);
+    if (verb.method !== "POST") return { ...fromText(new URL(request.url).searchParams, schema), ...inPath };
+    const bytes = await this.bytesOf(request, asker);
+    return { ...readBody(bytes, request.headers.get("content-type")), ...inPath };
+  }
+
+  private async produce(call: Call): Promise<Answer> {
+    const { request, params, asker, caller, principal } = call;
+    const { ports } = this.environment;
+    const bytes = await this.bytesOf(request, asker);
+    const body = produceBody.parse(readBody(bytes, request.headers.get("content-type")), "");
+    const topic = params.topic!;
+    const key = request.headers.get(IDEMPOTENCY_KEY);
+    const context = {
+      caller,
+      randomBelow: (bound: number) => ports.random.below(bound),
+      producers: (topicId: string, partition: number, producerId: number) => {
+        const view = ports.replicas.view(topicId, partition);
+        if (typeof view === "number") return { count: 0, known: false };
+        const { producers } = view.state;
+        return { count: producers.size, known: producers.get(producerId) !== undefined };
+      },
+    };
+    const idempotent = key === null ? undefined : this.idempotent(key, principal, topic, bytes);
+    return this.settled(call, produceByHttp(context, topic, body, idempotent), (records) => ({
+      status: records.some((record) => "error" in record) ? 207 : 200,
+      value: { records },
+    }));
+  }
+
+  /** The body, charged to the credit of unanswered requests until this one is answered. */
+  private async bytesOf(request: Request, asker: GatewayConnection): Promise<Uint8Array> {
+    const bytes = new Uint8Array(await request.arrayBuffer());
+    const { credit } = this.environment;
+    const holder = { creditAvailable: noop };
+    credit.take(holder, bytes.length);
+    asker.onClose(() => {
+      credit.give(bytes.length);
+      credit.leave(holder);
+    });
+    return bytes;
+  }
+
+  private idempotent(key: string, principal: string, topic: string, body: Uint8Array) {
+    if (key.length === 0 || key.length > MAX_IDEMPOTENCY_KEY) {
+      throw new ShapeError(`Idempotency-Key: expected 1 … ${MAX_IDEMPOTENCY_KEY} characters, got ${key.length}`);
+    }
+    const { sha256 } = this.options;
+    const owner = this.utf8.encode(`${principal}\n${key}`);
+    const place = this.utf8.encode(`${topic}\n`);
+    const whole = new Uint8Array(place.length + body.length);
+    whole.set(place);
+    whole.set(body, place.length);
+    return idempotentRequest(sha256(owner), sha256(whole));
+  }
+
+  private records(call: Call): Promise<Answer> {
+    const { request, params, connection, caller } = call;
+    const query = Object.fromEntries(new URL(request.url).searchParams);
+    const { from, timestamp, leaderEpoch, topicId, ...rest } = query;
+    const number = (text: string): number | string => (/^-?\d{1,16}$/.test(text) ? Number(text) : text);
+    const place = (): unknown => {
+      if (timestamp !== undefined) return { timestamp: number(timestamp) };
+      if (from === undefined || from === "earliest" || from === "latest") return from ?? "earliest";
+      if (topicId === undefined) return { offset: number(from) };
+      return { offset: number(from), leaderEpoch: number(leaderEpoch ?? "-1"), topicId };
+    };
+    const partition = { topic: params.topic, partition: number(params.partition ?? ""), from: place() };
+    const numbers = Object.fromEntries(Object.entries(rest).map(([name, text]) => [name, number(text)]));
+    connection.waitForAnswer();
+    const body = { ...numbers, partitions: [partition] };
+    return this.settled(call, runVerb("records.fetch", body, this.context(caller)), (answer) => {
+      const [entry] = (answer as Verbs["records.fetch"]["answer"]).partitions;
+      return "error" in entry! ? errorAnswer(entry.error) : { status: 200, value: entry };
+    });
+  }
+
+  private async eventStream(call: Call): Promise<Answer | Response> {
+    const { request, caller, connection, asker, principal } = call;
+    if (this.events.size >= MAX_EVENT_STREAMS) {
+      const busy = `${MAX_EVENT_STREAMS} streams of events are open`;
+      return { status: 503, value: { error: wireError(Errors.BROKER_NOT_AVAILABLE, busy, true) } };
+    }
+    const query = new URL(request.url).searchParams;
+    const topics = (query.get("topics") ?? "").split(",").filter((topic) => topic !== "");
+    if (topics.length === 0) throw new ShapeError("topics: expected names of topics, separated by commas");
+    const isolation = query.get("isolation") ?? "read_committed";
+    if (isolation !== "read_committed" && isolation !== "read_uncommitted") {
+      throw new ShapeError('isolation: expected "read_committed" or "read_uncommitted"');
+    }
+    const partitions = this.eventPartitions(topics, query.get("from") ?? "latest", resumedFrom(request, query));
+    if (!Array.isArray(partitions)) return errorAnswer(partitions as WireError);
+    const ended = (): void => void this.events.delete(events);
+    const settings = { partitions: partitions as PartitionFrom[], isolation } as const;
+    const events: GatewayEvents = new GatewayEvents(this.environment, caller, principal, settings, ended);
+    return this.settled(call, events.open(), () => {
+      connection.waitForAnswer();
+      this.events.add(events);
+      asker.onClose(() => events.close());
+      return eventResponse(events);
+    });
+  }
+
+  /** Every partition of the topics, where the last event left it or where `from` says. */
+  private eventPartitions(
+    topics: ReadonlyArray<string>,
+    from: string,
+    resumed: ReturnType<typeof decodeEventPosition>,
+  ): ReadonlyArray<PartitionFrom> | WireError {
+    const { ports } = this.environment;
+    const known = new Map<string, PartitionFrom["from"]>();
+    const topicsKnown = new Set<string>();
+    for (const { partition, position } of resumed ?? []) {
+      known.set(`${partition} ${position.topicId}`, position);
+      topicsKnown.add(position.topicId);
+    }
+    const start: From | undefined =
+      from === "earliest" || from === "latest"
+        ? from
+        : /^\d{1,16}$/.test(from)
+          ? { timestamp: Number(from) }
+          : undefined;
+    if (start === undefined) throw new ShapeError("from: expected earliest, latest or milliseconds since 1970");
+    const found: PartitionFrom[] = [];
+    for (const name of new Set(topics)) {
+      const topic = ports.metadata.image().topicsByName.get(name);
+      if (topic === undefined) return wireError(Errors.UNKNOWN_TOPIC_OR_PARTITION, `there is no topic ${name}`);
+      for (const partition of topic.partitions.keys()) {
+        // A partition that a topic has got since is read from its beginning.
+        const unseen = topicsKnown.has(topic.id) ? "earliest" : start;
+        found.push({ topic: name, partition, from: known.get(`${partition} ${topic.id}`) ?? unseen });
+      }
+    }
+    if (found.length > MAX_EVENT_PARTITIONS) {
+      throw new ShapeError(
+        `topics: at most ${MAX_EVENT_PARTITIONS} partitions are streamed at once, got ${found.length}`,
+      );
+    }
+    return found;
+  }
+
+  private settled<A, B extends Answer | Response>(
+    { asker }: Call,
+    effect: Effect.Effect<A, Refused>,
+    succeeded: (value: A) => B,
+  ): Promise<B | Answer> {
+    return new Promise((resolve, reject) => {
+      const forget = asker.onClose(() => resolve(NOBODY_LISTENS));
+      this.environment.run(effect).addObserver((exit) => {
+        forget();
+        if (Exit.isSuccess(exit)) return resolve(succeeded(exit.value));
+        const failure = Cause.squash(exit.cause);
+        if (!(failure instanceof Refused)) return reject(failure);
+        const { error, recordErrors } = failure;
+        resolve(errorAnswer(error, recordErrors));
+      });
+    });
+  }
+}
+
+/** Elysia wants one name for one place of a path, whatever a route calls it. */
+const elysiaPath = (path: string): { readonly pattern: string; readonly paramsOf: (params: Params) => Params } => {
+  const names: string[] = [];
+  const pattern = path.replaceAll(/\{(\w+)\}/g, (_whole, name: string) => `:at${names.push(name) - 1}`);
+  const paramsOf = (params: Params): Params =>
+    Object.fromEntries(names.map((name, index) => [name, params[`at${index}`] ?? ""]));
+  return { pattern, paramsOf };
+};
+
+/** The client has gone: what is answered reaches nobody. */
+const NOBODY_LISTENS: Answer = { status: 499, value: {} };
+
+const noop = (): void => undefined;
+
+const errorAnswer = (error: WireError, recordErrors?: Refused["recordErrors"]): Answer => ({
+  status: httpStatus(error.code),
+  value: recordErrors === undefined ? { error } : { error, recordErrors },
+});
+
+/** Of an answer whose entries may have failed: 200 when none has, its status when the only one has, else 207. */
+const statusOf = (value: unknown): number => {
+  const [entries] = Object.values(value as Readonly<Record<string, unknown>>);
+  if (!Array.isArray(entries)) return 200;
+  const errors = entries.flatMap((entry: { readonly error?: WireError }) => entry.error ?? []);
+  if (errors.length === 0) return 200;
+  return entries.length === 1 ? httpStatus(errors[0]!.code) : 207;
+};
+
+const responseOf = (request: Request, { status, value }: Answer): Response => {
+  const { bytes, contentType } = writeBody(value, prefersMessagePack(request.headers.get("accept")));
+  const retry = status === 429 || status === 503 ? { "retry-after": "1" } : {};
+  const headers = { ...ANSWER_HEADERS, ...retry, "content-type": contentType };
+  return new Response(bytes as string | Uint8Array<ArrayBuffer>, { status, headers });
+};
+
+const refusal = (request: Request, status: number, error: WireError): Response =>
+  responseOf(request, { status, value: { error } });
+
+const resumedFrom = (request: Request, query: URLSearchParams): ReturnType<typeof decodeEventPosition> => {
+  const id = request.headers.get("last-event-id") ?? query.get("lastEventId");
+  if (id === null || id === "") return undefined;
+  const positions = decodeEventPosition(id);
+  if (positions === undefined) throw new ShapeError("Last-Event-ID: not an id of this stream's events");
+  return positions;
+};
+
+/** What may wait in one answer before its connection has taken it. */
+const EVENT_BUFFER_BYTES = 128 * 1024;
+
+const eventResponse = (events: GatewayEvents): Response => {
+  const utf8 = new TextEncoder();
+  const body = new ReadableStream<Uint8Array>(
+    {
+      start(controller) {
+        events.start({
+          get hasRoom() {
+            return (controller.desiredSize ?? 0) > 0;
+          },
+          write: (text) => controller.enqueue(utf8.encode(text)),
+          end: () => controller.close(),
+        });
+      },
+      pull: () => events.drained(),
+      cancel: () => events.close(),
+    },
+    new ByteLengthQueuingStrategy({ highWaterMark: EVENT_BUFFER_BYTES }),
+  );
+  const headers = { ...ANSWER_HEADERS, "content-type": "text/event-stream; charset=utf-8", "x-accel-buffering": "no" };
+  return new Response(body, { headers });
+};
