@@ -28,7 +28,7 @@ export interface GatewayOptions {
 const DEFAULT_HEARTBEAT_MS = 25_000;
 const DEFAULT_LIMITS = { streams: 64, requests: 1000, creditRecords: 1_000_000, creditBytes: 256 * 1024 * 1024 };
 /** Frames of one round of turns. At 256 KiB a frame and 1 GB/s of packing and copying a round takes milliseconds. */
-const FRAMES_PER_ROUND = 128;
+const FRAMES_PER_ROUND = 256;
 const BYTES_PER_ROUND = 4 * 1024 * 1024;
 /** What clients wait at least before they come back to a broker that restarts. */
 const COME_BACK_AFTER_MS = 500;

@@ -61,6 +61,8 @@ export class StreamPartition implements TopicPartition {
   failures = 0;
   /** Something of it was pushed. */
   told = false;
+  /** It is no longer of its stream. */
+  removed = false;
   waiting: WaitingFetch | undefined;
   cancelRetry: (() => void) | undefined;
 
@@ -147,6 +149,7 @@ export class GatewayStream {
     const partition = this.partition(named);
     if (partition === undefined) return;
     this.halt(partition);
+    partition.removed = true;
     this.partitions.delete(partitionKey(named.topic, named.partition));
   }
 
@@ -346,7 +349,7 @@ export class GatewayStream {
   }
 
   private queue(partition: StreamPartition): void {
-    if (this.isClosed || this.partition(partition) !== partition) return;
+    if (this.isClosed || partition.removed) return;
     this.become(partition, "queued");
     if (this.first === partition) this.turns.unshift(partition);
     else this.turns.push(partition);

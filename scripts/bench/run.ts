@@ -14,11 +14,12 @@ import { cacheDirectory, compiled, KAFKA_VERSION } from "../../test/conformance/
 import { run, sleep } from "../../test/conformance/support/Process.ts";
 import { createTopic } from "../../test/conformance/support/Requests.ts";
 import { Wire } from "../../test/conformance/support/Wire.ts";
+import { measureGateway } from "./gateway.ts";
 
 const help = `bun run bench [options]
   --quick           one round with small counts: a look, not a result
   --rounds N        rounds (default 3; 1 with --quick); each starts every contender afresh
-  --only GROUP      start, memory, throughput, latency or echo (repeatable; default all)
+  --only GROUP      start, memory, throughput, latency, echo or gateway (repeatable; default all)
   --pair NAME       page-cache or durable (repeatable; default both)
   --json FILE       where the figures go (default: the cache directory)
   --directory DIR   where the brokers' data goes (default: the temporary directory)`;
@@ -336,6 +337,7 @@ const main = async (): Promise<void> => {
       }
     }
     const echo = wants("echo") ? await measureEcho(program) : {};
+    const gateway = wants("gateway") ? await measureGateway({ kafkaLoad: program, root, rounds, scale }) : [];
     const machine = `${cpus().length} cores (${cpuModel}), ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${process.arch}; Bun ${Bun.version}, Kafka ${KAFKA_VERSION}, librdkafka in C as the client, on the same machine`;
     const date = new Date().toISOString().slice(0, 10);
     console.log(
@@ -348,6 +350,15 @@ const main = async (): Promise<void> => {
     if (Object.keys(echo).length > 0) {
       console.log("**A frame echo server in Bun, the ceiling**\n\n| measure | value |\n|---|--:|");
       for (const [name, value] of Object.entries(echo)) console.log(`| ${name} | ${shown(value)} |`);
+      console.log("");
+    }
+    if (gateway.length > 0) {
+      console.log("**The second door, from the page cache**\n");
+      console.log("| measure | Odradek, WebSocket | Odradek, TCP | NATS, WebSocket |\n|---|--:|--:|--:|");
+      for (const { name, unit, webSocket, tcp, nats } of gateway) {
+        const values = [webSocket, tcp, nats].map((values) => (values.length === 0 ? "–" : shown(median(values))));
+        console.log(`| ${name}, ${unit} | ${values.join(" | ")} |`);
+      }
       console.log("");
     }
     const checked = floors(results);
@@ -363,6 +374,7 @@ const main = async (): Promise<void> => {
         [...results].map(([name, result]) => [name, { ours: plain(result.ours), kafka: plain(result.kafka) }]),
       ),
       echo,
+      gateway,
       floors: checked,
     };
     const file = options.json ?? join(cacheDirectory, "bench.json");

@@ -61,6 +61,9 @@ export class Delivery {
     this.recordsUpTo = raw ? [] : undefined;
   }
 
+  /** The frame made of it last, for the next reader of the same pieces; `key` is what it was made for. */
+  lastFrame: { readonly key: string; readonly bytes: Uint8Array } | undefined;
+
   endOffset: Offset = -1;
   endEpoch: LeaderEpoch = -1;
 
@@ -68,9 +71,9 @@ export class Delivery {
     return this.ends.length;
   }
 
-  /** About what it holds. */
+  /** About what it holds, its last frame included. */
   get sizeInMemory(): number {
-    return this.bytes.buffer.byteLength + this.count * BYTES_PER_PIECE;
+    return 2 * this.bytes.buffer.byteLength + this.count * BYTES_PER_PIECE;
   }
 
   startOf(piece: number): number {

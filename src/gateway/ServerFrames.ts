@@ -31,8 +31,27 @@ export interface BatchPlace {
 /** Beside its pieces a `records` frame has at most so many bytes, and the topic's name. */
 const FRAME_HEADER_BYTES = 256;
 
-/** One batch with the pieces `[from, to)` of the delivery; `next` is where the partition goes on behind them. */
+/**
+ * One batch with the pieces `[from, to)` of the delivery; `next` is where the partition goes on behind them. Readers of
+ * the same pieces that number their streams alike (most have one) share the frame.
+ */
 export const encodeRecords = (
+  stream: number,
+  place: BatchPlace,
+  delivery: Delivery,
+  from: number,
+  to: number,
+  next: readonly [Offset, LeaderEpoch],
+): Uint8Array => {
+  const { highWatermark, lastStableOffset, logStartOffset } = place;
+  const key = `${stream} ${from} ${to} ${next[0]} ${highWatermark} ${lastStableOffset} ${logStartOffset}`;
+  if (delivery.lastFrame?.key === key) return delivery.lastFrame.bytes;
+  const bytes = recordsFrame(stream, place, delivery, from, to, next);
+  delivery.lastFrame = { key, bytes };
+  return bytes;
+};
+
+const recordsFrame = (
   stream: number,
   place: BatchPlace,
   delivery: Delivery,

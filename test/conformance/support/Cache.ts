@@ -144,6 +144,19 @@ export const compiled = async (source: string): Promise<string> => {
   return join(directory, "program");
 };
 
+const NATS_VERSION = "v2.15.3";
+
+/** NATS' server, built with the Go toolchain: the benchmark's other broker with a WebSocket door. */
+export const natsServer = async (): Promise<string> => {
+  const go = Bun.which("go") ?? Bun.which("/usr/local/go/bin/go");
+  if (go === null) throw new Error("Go is not installed: nats-server needs it");
+  const built = await once(`nats-${NATS_VERSION}`, async (partial) => {
+    const module = `github.com/nats-io/nats-server/v2@${NATS_VERSION}`;
+    await run(go, ["install", module], { env: { GOBIN: partial }, timeoutMs: 600_000 });
+  });
+  return join(built, "nats-server");
+};
+
 /** The franz-go client program, built with the Go toolchain from `clients/franz` and its pinned modules. */
 export const franz = async (): Promise<string> => {
   const go = Bun.which("go") ?? Bun.which("/usr/local/go/bin/go");
