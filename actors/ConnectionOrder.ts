@@ -60,6 +60,7 @@ export class ConnectionOrder implements Pick<ConnectionContext, "beginWrite" | "
 
   /** The connection is gone. */
   close(): void {
+    if (this.isClosed) return;
     this.isClosed = true;
     for (const task of this.closeTasks) task();
     this.closeTasks.clear();

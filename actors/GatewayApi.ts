@@ -30,8 +30,8 @@ import type { GatewayEnvironment } from "./GatewaySession.ts";
 
 export interface GatewayApiOptions {
   readonly sha256: (bytes: Uint8Array) => Uint8Array;
-  /** The largest body. */
-  readonly maxBytes: number;
+  /** A place for a long connection from the host, given back by the answer; undefined when there is none. */
+  readonly admit: (host: string) => (() => void) | undefined;
 }
 
 type Params = Readonly<Record<string, string>>;
@@ -259,10 +259,6 @@ export class GatewayApi {
 
   private async eventStream(call: Call): Promise<Answer | Response> {
     const { request, caller, connection, asker, principal } = call;
-    if (this.events.size >= MAX_EVENT_STREAMS) {
-      const busy = `${MAX_EVENT_STREAMS} streams of events are open`;
-      return { status: 503, value: { error: wireError(Errors.BROKER_NOT_AVAILABLE, busy, true) } };
-    }
     const query = new URL(request.url).searchParams;
     const topics = (query.get("topics") ?? "").split(",").filter((topic) => topic !== "");
     if (topics.length === 0) throw new ShapeError("topics: expected names of topics, separated by commas");
@@ -272,7 +268,15 @@ export class GatewayApi {
     }
     const partitions = this.eventPartitions(topics, query.get("from") ?? "latest", resumedFrom(request, query));
     if (!Array.isArray(partitions)) return errorAnswer(partitions as WireError);
-    const ended = (): void => void this.events.delete(events);
+    const release = this.events.size < MAX_EVENT_STREAMS ? this.options.admit(connection.remote.host) : undefined;
+    if (release === undefined) {
+      return { status: 503, value: { error: wireError(Errors.BROKER_NOT_AVAILABLE, "too many connections", true) } };
+    }
+    asker.onClose(release);
+    const ended = (): void => {
+      this.events.delete(events);
+      asker.close();
+    };
     const settings = { partitions: partitions as PartitionFrom[], isolation } as const;
     const events: GatewayEvents = new GatewayEvents(this.environment, caller, principal, settings, ended);
     return this.settled(call, events.open(), () => {

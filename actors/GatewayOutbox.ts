@@ -14,6 +14,9 @@ export interface Outgoing {
   sentBytes: number;
 }
 
+/** A reader that is slower than 4 KB/s does not read. */
+const SLOWEST_BYTES_PER_MS = 4;
+
 export class GatewayOutbox {
   private waiting: Uint8Array[] = [];
   /** Bytes of answers that wait for the port. */
@@ -22,7 +25,7 @@ export class GatewayOutbox {
   private stuckBytes = 0;
   lastSent: MonotonicMs;
   /** When the port stopped taking frames. */
-  stuckSince: MonotonicMs = 0;
+  private stuckSince: MonotonicMs = 0;
 
   constructor(
     private readonly duplex: FrameDuplex,
@@ -36,6 +39,11 @@ export class GatewayOutbox {
 
   get isStuck(): boolean {
     return this.stuckBytes > 0;
+  }
+
+  /** By when the port must take frames again: in `patienceMs`, and the longer the more it has to send. */
+  stuckUntil(patienceMs: number): MonotonicMs {
+    return this.stuckSince + patienceMs + this.stuckBytes / SLOWEST_BYTES_PER_MS;
   }
 
   /** Nothing waits, and the port takes a frame. */

@@ -74,6 +74,8 @@ export interface GatewayEnvironment extends ActorContext {
 }
 
 const HELLO_WITHIN_MS = 10_000;
+/** Nobody is known before the hello, and nothing large is looked at. */
+const MAX_HELLO_BYTES = 32 * 1024;
 /** More bytes of answers than this wait for a slow reader: its requests are not read. */
 const MAX_WAITING_BYTES = 1024 * 1024;
 /** A frame of records; smaller while much is queued in sockets already, so that slow readers stay cheap. */
@@ -253,6 +255,7 @@ export class GatewaySession implements FrameHandlers, CreditHolder, StreamOwner,
 
   private accept(bytes: Uint8Array): void {
     if (this.isClosed) return;
+    if (!this.greeted && bytes.length > MAX_HELLO_BYTES) return this.end(CloseCode.TOO_LARGE, "a hello is smaller");
     const incoming = decodeClientFrame(bytes);
     if (incoming.kind === "fatal") return this.end(incoming.code, incoming.reason);
     if (incoming.kind === "ignored") return this.discharge(bytes.length);
@@ -423,7 +426,7 @@ export class GatewaySession implements FrameHandlers, CreditHolder, StreamOwner,
     if (!this.paused && now - this.lastSeen >= silence) {
       return this.end(CloseCode.NO_SIGN_OF_LIFE, `nothing heard for ${silence} ms`);
     }
-    if (this.outbox.isStuck && now - this.outbox.stuckSince >= silence) {
+    if (this.outbox.isStuck && now >= this.outbox.stuckUntil(silence)) {
       return this.end(CloseCode.SLOW_READER, `nothing read for ${silence} ms`);
     }
     // A client that only answers pings must get one though it is sent other things.
@@ -434,7 +437,7 @@ export class GatewaySession implements FrameHandlers, CreditHolder, StreamOwner,
     }
     const due = [now + heartbeatMs];
     if (!this.paused) due.push(this.lastSeen + silence);
-    if (this.outbox.isStuck) due.push(this.outbox.stuckSince + silence);
+    if (this.outbox.isStuck) due.push(this.outbox.stuckUntil(silence));
     const quiet = Math.min(this.outbox.lastSent, Math.max(this.lastSeen, this.lastPing));
     if (this.outbox.isFree) due.push(quiet + heartbeatMs);
     this.cancelLife = ports.timers.after(Math.max(1, Math.min(...due) - now), () => this.watchLife());

@@ -282,33 +282,47 @@ export class HttpDoor implements Door {
 
   private loadApi(): Promise<GatewayApi> {
     this.api ??= Promise.all([import("./GatewayApi.ts"), this.loadGateway()]).then(([loaded, gateway]) => {
-      const { sha256, maxBytes } = this;
-      this.openApi = new loaded.GatewayApi(gateway, { sha256, maxBytes });
+      const admit = (host: string): (() => void) | undefined => this.admit(host);
+      this.openApi = new loaded.GatewayApi(gateway, { sha256: this.sha256, admit });
       return this.openApi;
     });
     return this.api;
   }
 
-  /** Kafka's connection limits hold for WebSockets as well; beyond them a client is told to come back later. */
-  private counted(host: string, socket: MessageSocket, accept: () => MessageHandlers): MessageHandlers {
+  /**
+   * Kafka's connection limits hold for WebSockets and streams of events as well. Answers what gives the place back, or
+   * undefined when there is none.
+   */
+  private admit(host: string): (() => void) | undefined {
     const { config } = this.environment.ports;
     const fromHost = this.perHost.get(host) ?? 0;
     if (this.sockets >= config.number("max.connections") || fromHost >= config.number("max.connections.per.ip")) {
-      this.environment.log("warn", `WebSocket from ${host} refused: the connection limit is reached`);
-      socket.close(CloseCode.OVERLOADED, "too many connections");
-      return UNHEARD;
+      this.environment.log("warn", `HTTP connection from ${host} refused: the connection limit is reached`);
+      return undefined;
     }
     this.sockets += 1;
     this.perHost.set(host, fromHost + 1);
+    return () => {
+      this.sockets -= 1;
+      const left = (this.perHost.get(host) ?? 1) - 1;
+      if (left === 0) this.perHost.delete(host);
+      else this.perHost.set(host, left);
+    };
+  }
+
+  /** Beyond the limits a WebSocket is told to come back later. */
+  private counted(host: string, socket: MessageSocket, accept: () => MessageHandlers): MessageHandlers {
+    const release = this.admit(host);
+    if (release === undefined) {
+      socket.close(CloseCode.OVERLOADED, "too many connections");
+      return UNHEARD;
+    }
     const handlers = accept();
     return {
       onMessage: (message) => handlers.onMessage(message),
       onDrain: () => handlers.onDrain(),
       onClose: (code, reason) => {
-        this.sockets -= 1;
-        const left = (this.perHost.get(host) ?? 1) - 1;
-        if (left === 0) this.perHost.delete(host);
-        else this.perHost.set(host, left);
+        release();
         handlers.onClose(code, reason);
       },
     };

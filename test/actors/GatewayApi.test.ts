@@ -490,6 +490,22 @@ describe("events", () => {
     for (const socket of sockets) socket.terminate();
   }, 60_000);
 
+  test("count as connections of their address, and give their place back", async () => {
+    using other = temporaryDirectory();
+    await using limited = await startRealGateway(other.path, { "max.connections.per.ip": "3" });
+    await limited.client.createTopic("t");
+    const open = (signal: AbortSignal): Promise<Response> => fetch(`${limited.url}/v1/events?topics=t`, { signal });
+    const [first, second, third] = [new AbortController(), new AbortController(), new AbortController()];
+    const streams = await Promise.all([first, second, third].map(({ signal }) => open(signal)));
+    expect(streams.map(({ status }) => status)).toEqual([200, 200, 200]);
+    expect((await open(new AbortController().signal)).status).toBe(503);
+    first.abort();
+    const later = new AbortController();
+    let status = 503;
+    while (status !== 200) status = (await open(later.signal)).status;
+    for (const leave of [second, third, later]) leave.abort();
+  }, 20_000);
+
   test("are told when the broker stops", async () => {
     using other = temporaryDirectory();
     const stopping = await startRealGateway(other.path);

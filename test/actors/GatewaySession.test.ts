@@ -3,6 +3,7 @@
  * life, and what a client may do wrong.
  */
 import { describe, expect, test } from "bun:test";
+import { type Packable, pack } from "../../src/gateway/MessagePack.ts";
 import { bytes, type FrameClient, values } from "../gateway/FrameClient.ts";
 import { withGateway } from "../gateway/GatewayWorld.ts";
 
@@ -58,6 +59,14 @@ describe("hello", () => {
         early.send(frame);
         expect(await early.untilClosed()).toEqual({ code: 1002, reason: "the first frame is a hello" });
       }
+    });
+  });
+
+  test("nothing large is looked at before it", () => {
+    withGateway(async (world) => {
+      const { client } = world.link();
+      client.sendBytes(new Uint8Array(32 * 1024 + 1));
+      expect(await client.untilClosed()).toEqual({ code: 1009, reason: "a hello is smaller" });
     });
   });
 
@@ -659,7 +668,7 @@ describe("a client that does not read", () => {
       const { client } = await world.connect(slow);
       await client.request("open", { stream: 1, partitions: EARLIEST, credit: PLENTY });
       client.duplex.pause();
-      for (let seconds = 0; seconds < 80; seconds += 10) {
+      for (let seconds = 0; seconds < 150; seconds += 10) {
         client.send({ t: "ping", n: seconds });
         await world.sleep(10_000);
       }
@@ -785,6 +794,68 @@ describe("what a client may do wrong", () => {
       const { delayedFetches } = world.broker.doorEnvironment.ports;
       expect([delayedFetches.size, world.broker.doorEnvironment.credit.usedBytes]).toEqual([0, 0]);
     });
+  });
+});
+
+describe("frames at random", () => {
+  const frames: ReadonlyArray<Packable> = [
+    { t: "open", id: 1, stream: 1, partitions: EARLIEST, credit: PLENTY },
+    { t: "open", id: 2, stream: 2, group: { id: "g", memberId: "m", topics: ["t"] }, from: "earliest", credit: PLENTY },
+    { t: "assign", id: 3, stream: 1, add: EARLIEST, remove: [{ topic: "t", partition: 0 }] },
+    { t: "seek", id: 4, stream: 1, partitions: [{ topic: "t", partition: 0, from: { timestamp: 5 } }] },
+    { t: "credit", stream: 1, records: 5, bytes: 500 },
+    { t: "release", stream: 2, partitions: [{ topic: "t", partition: 0 }] },
+    { t: "commit", id: 5, stream: 2, offsets: [{ topic: "t", partition: 0, offset: 1, metadata: "m" }] },
+    { t: "produce", id: 6, topic: "t", partition: 0, records: [[bytes("k"), bytes("v"), [["h", null]], 7]], acks: 1 },
+    { t: "produce", id: 7, topic: "t", partition: 0, batch: new Uint8Array(70) },
+    { t: "initProducer", id: 8, transactionalId: "x", transactionTimeoutMs: 1000, producer: { id: 1, epoch: 1 } },
+    { t: "txnOffsets", id: 9, transactionalId: "x", producer: { id: 1, epoch: 1 }, group: { id: "g" }, offsets: [] },
+    { t: "endTxn", id: 10, transactionalId: "x", producer: { id: 1, epoch: 1 }, commit: true },
+    { t: "call", id: 11, verb: "records.fetch", body: { partitions: EARLIEST, maxWaitMs: 10 } },
+    { t: "call", id: 12, verb: "groups.describe", body: { groups: ["g"] } },
+    { t: "close", id: 13, stream: 1 },
+    { t: "ping", n: 1 },
+  ];
+
+  test("are answered, ignored or end their connection with a code that says so; nobody else notices", () => {
+    const codes = new Map<number, number>();
+    let answers = 0;
+    for (let seed = 0; seed < 40; seed++) {
+      withGateway(
+        async (world) => {
+          const random = world.world.random.fork("mutations");
+          const { client: neighbour } = await world.connect();
+          await neighbour.request("open", { stream: 1, partitions: EARLIEST, credit: PLENTY });
+          for (let connection = 0; connection < 4; connection++) {
+            const { client } = await world.connect(AT_ONCE);
+            for (let index = 0; index < 12 && client.closed === undefined; index++) {
+              const frame = pack(frames[random.below(frames.length)]!).slice();
+              // Flipped, overwritten, cut or left as they are.
+              for (let times = random.below(3); times > 0; times--) {
+                const at = random.below(frame.length);
+                frame[at] = random.below(2) === 0 ? frame[at]! ^ (1 << random.below(8)) : random.below(256);
+              }
+              client.sendBytes(random.below(8) === 0 ? frame.subarray(0, random.below(frame.length)) : frame);
+              await world.sleep(random.below(20));
+            }
+            answers += client.frames.length;
+            if (client.closed !== undefined) codes.set(client.closed.code, (codes.get(client.closed.code) ?? 0) + 1);
+            else client.duplex.close(1000, "");
+          }
+          const before = neighbour.records.length;
+          expect(await send(neighbour, ["still there"])).toMatchObject({ t: "ok" });
+          await neighbour.until(() => neighbour.records.length > before);
+          await world.sleep(100);
+          expect(world.gateway.connectionCount).toBe(1);
+          expect(world.broker.doorEnvironment.credit.usedBytes).toBe(0);
+          // A frame may ask for what fails, but nothing in here may break.
+          expect(world.logged.filter((line) => line.startsWith("gateway"))).toEqual([]);
+        },
+        { seed },
+      );
+    }
+    expect([...codes.keys()].sort()).toEqual([1002, 1007]);
+    expect(answers).toBeGreaterThan(100);
   });
 });
 
