@@ -61,6 +61,8 @@ const fuller = (one: HeartbeatForm | undefined, other: HeartbeatForm): Heartbeat
 export class GatewayMember {
   /** Everything the client was told of and has not released. */
   private readonly owned = new Map<string, OwnedPartition>();
+  /** Of those: the epoch from which on it is owned without a gap, as far as is known here. */
+  private readonly ownedSince = new Map<string, number>();
   /** Of those: asked back. */
   private readonly revoking = new Set<string>();
   /** What the coordinator wants it to own. */
@@ -92,6 +94,7 @@ export class GatewayMember {
     const { memberEpoch, owned } = settings.membership;
     this.epoch = memberEpoch ?? JOIN_EPOCH;
     if (this.epoch === JOIN_EPOCH) return;
+    for (const { topic, partition } of owned ?? []) this.ownedSince.set(partitionKey(topic, partition), this.epoch);
     // The client may not have heard of the last epochs.
     this.epoch = Math.max(this.epoch, knownEpoch ?? 0);
     for (const partition of owned ?? []) {
@@ -141,6 +144,12 @@ export class GatewayMember {
 
   owns({ topic, partition }: TopicPartition): boolean {
     return this.owned.has(partitionKey(topic, partition));
+  }
+
+  /** Whether it has owned the partition all the time since this epoch: what was read then is still its own to commit. */
+  hasOwnedSince({ topic, partition }: TopicPartition, epoch: number): boolean {
+    const key = partitionKey(topic, partition);
+    return this.owned.has(key) && this.ownedSince.get(key)! <= epoch;
   }
 
   commit(offsets: ReadonlyArray<OffsetToCommit>): Effect.Effect<ReadonlyArray<PartitionOutcome>, Refused> {
@@ -320,7 +329,9 @@ export class GatewayMember {
           this.target?.get(partitionKey(topic, partition))?.topicId === position.topicId,
       );
       for (const { topic, partition, position } of wanted) {
-        this.owned.set(partitionKey(topic, partition), { topic, partition, topicId: position.topicId });
+        const key = partitionKey(topic, partition);
+        this.owned.set(key, { topic, partition, topicId: position.topicId });
+        this.ownedSince.set(key, this.epoch);
       }
       this.tellAssigned(wanted);
       this.reconcile();

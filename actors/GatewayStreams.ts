@@ -149,12 +149,13 @@ export class GatewayStreams {
 
   /** The epoch of a member of this connection, if it owns all of the partitions. */
   memberEpoch(
-    group: { readonly id: string; readonly memberId?: string },
+    group: { readonly id: string; readonly memberId?: string; readonly memberEpoch?: number },
     partitions: ReadonlyArray<TopicPartition>,
   ): number | undefined {
     for (const { member } of this.open_.values()) {
       if (member === undefined || member.key !== memberKey({ id: group.id, memberId: group.memberId ?? "" })) continue;
-      return partitions.every((partition) => member.owns(partition)) ? member.memberEpoch : undefined;
+      const since = group.memberEpoch ?? Number.POSITIVE_INFINITY;
+      return partitions.every((partition) => member.hasOwnedSince(partition, since)) ? member.memberEpoch : undefined;
     }
     return undefined;
   }

@@ -22,6 +22,7 @@ import {
   describeCleaned,
   groupSegments,
   type Pace,
+  removeLeftovers,
 } from "../src/log/LogCleaner.ts";
 import type { LogSegment } from "../src/log/LogSegment.ts";
 import { BYTES_PER_KEY, OffsetMap } from "../src/log/OffsetMap.ts";
@@ -170,6 +171,9 @@ export class LogCleaner {
   private async clean({ partition, config, view, cleanable }: Job): Promise<Offset> {
     const { clock, codecs } = this.environment;
     const { log } = view;
+    // A segment that an earlier pass left under its swap name has to have its own first: the next would take it away.
+    for (const segment of log.segments) if (segment.isSwapped) await this.finishSwap(partition, log, segment);
+    removeLeftovers(this.environment.disk, log);
     const pace = this.pace(() => partition.view?.log === log);
     const { firstDirtyOffset, endOffset } = cleanable;
     const map = this.offsetMap(endOffset - firstDirtyOffset);
@@ -233,6 +237,13 @@ export class LogCleaner {
       throw new GivenUp();
     }
     removeLater(old, config.number("file.delete.delay.ms"));
+    await this.finishSwap(partition, log, cleaned);
+  }
+
+  /** Takes a segment that is in the log under its swap name to its own, once those it was made from are durably gone. */
+  private async finishSwap(partition: Partition, log: UnifiedLog, cleaned: LogSegment): Promise<void> {
+    const { disk } = this.environment;
+    const flushNames = (): MaybePending<void> => disk.flushDirectory(log.directory);
     await flushNames();
     const finished = await new Promise<boolean>((resolve) =>
       partition.actor.tell({ kind: "finishSwap", log, cleaned, finished: resolve }),

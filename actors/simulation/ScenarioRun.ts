@@ -3,13 +3,15 @@
  * machines of their own, faults, the play. What must stay true: equal plans give equal traces, in every process; a run
  * never throws, whatever went wrong is a violation.
  */
+import type { OpeningHandlers } from "../../src/client/ClientPlatform.ts";
 import type { Codecs } from "../../src/record/Compression.ts";
 import { HistoryRecorder, type Op } from "../testing/History.ts";
 import { Play, type Theatre } from "../testing/Play.ts";
 import type { Plan, ScenarioFaultKind } from "../testing/Scenario.ts";
 import { type Machine, Stage } from "../testing/Stage.ts";
 import { Faults } from "./Faults.ts";
-import { DATA, startSimulatedBroker } from "./SimulatedBroker.ts";
+import { connectFrames } from "./FramesOverNetwork.ts";
+import { DATA, GATEWAY_PORT, startSimulatedBroker } from "./SimulatedBroker.ts";
 import type { SimulatedDisk } from "./SimulatedDisk.ts";
 import { type SimulatedProcess, Simulation } from "./Simulation.ts";
 
@@ -140,7 +142,15 @@ class SimulatedTheatre implements Theatre {
     this.clients.set(host, process);
     const { network, clock, random } = process;
     const died = new Promise<void>((resolve) => process.whenDead(resolve));
-    return { machine: { name, platform: { network, clock, random, codecs } }, died };
+    const gateway = { host: BROKER.host, port: GATEWAY_PORT };
+    const stream = () => ({
+      clock,
+      random,
+      decompressor: async () => codecs.decompress,
+      open: (_url: string, _protocols: ReadonlyArray<string>, handlers: OpeningHandlers) =>
+        connectFrames(network, gateway, handlers),
+    });
+    return { machine: { name, platform: { network, clock, random, codecs }, stream }, died };
   }
 
   beginFaults(): void {
@@ -166,7 +176,8 @@ class SimulatedTheatre implements Theatre {
     machine.whenDead(() => {
       if (!this.finishing) this.operator.clock.after(RESTART_MS, () => this.start());
     });
-    startSimulatedBroker(machine, { codecs, settings: plan.settings, fatal: () => machine.kill() }).catch(
+    const gateway = plan.clients.some(({ kind }) => kind.startsWith("stream"));
+    startSimulatedBroker(machine, { codecs, gateway, settings: plan.settings, fatal: () => machine.kill() }).catch(
       (error: unknown) => {
         if (!machine.alive) return;
         const text = error instanceof Error ? error.message : String(error);

@@ -6,10 +6,15 @@ import { loadBrokerConfig } from "../../src/config/LoadBrokerConfig.ts";
 import type { Endpoint } from "../../src/platform/Network.ts";
 import type { Codecs } from "../../src/record/Compression.ts";
 import { type Broker, startBroker } from "../Broker.ts";
+import { Gateway } from "../Gateway.ts";
+import { listenFrames } from "./FramesOverNetwork.ts";
 import type { SimulatedProcess } from "./Simulation.ts";
 
 /** Where a simulated broker keeps its data. */
 export const DATA = "/data";
+/** Where its gateway listens, if it has one. */
+export const GATEWAY_PORT = 8080;
+const GATEWAY_FRAME_BYTES = 2 * 1024 * 1024;
 
 export interface SimulatedBrokerOptions {
   readonly codecs: Codecs;
@@ -18,6 +23,8 @@ export interface SimulatedBrokerOptions {
   /** What the broker logs; warnings and errors are in the trace too. */
   readonly log?: (level: "info" | "warn" | "error", message: string) => void;
   readonly fatal?: (why: string) => void;
+  /** Opens the door for clients of the stream protocol too, on port 8080 of the simulated network. */
+  readonly gateway?: boolean;
 }
 
 export interface SimulatedBroker {
@@ -54,6 +61,11 @@ export const startSimulatedBroker = async (
       },
     ),
   );
+  if (options.gateway === true) {
+    const gateway = new Gateway(broker.doorEnvironment, { frameBytes: GATEWAY_FRAME_BYTES, heartbeatMs: 1000 });
+    broker.attach(gateway);
+    listenFrames(network, { host: process.host, port: GATEWAY_PORT }, (duplex, peer) => gateway.accept(duplex, peer));
+  }
   const [listener] = broker.listeners;
   if (listener === undefined) throw new Error("the broker has no listener");
   return { broker, process, endpoint: listener.endpoint };

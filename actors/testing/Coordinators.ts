@@ -44,7 +44,7 @@ export interface CoordinatorCall<K extends KnownApiKey> {
 export interface CoordinatorAnswer<K extends KnownApiKey> {
   readonly answer: ResponseOf<K>;
   readonly code: number;
-  /** An attempt before this one got no answer, so that it may have taken effect. */
+  /** An attempt before this one may have taken effect: it got no answer, or one that does not rule it out. */
   readonly unknownBefore: boolean;
 }
 
@@ -62,6 +62,8 @@ export class Unanswered extends Error {
 }
 
 const ELSEWHERE: ReadonlySet<number> = new Set([Errors.NOT_COORDINATOR, Errors.COORDINATOR_NOT_AVAILABLE]);
+/** What a coordinator answers when it could not be sure that what it appended is written (Kafka's error of the append). */
+const MAY_HAVE_WRITTEN: ReadonlySet<number> = new Set([...ELSEWHERE, Errors.REQUEST_TIMED_OUT]);
 
 export class Coordinators {
   private readonly known = new Map<string, Promise<number>>();
@@ -107,6 +109,7 @@ export class Coordinators {
         if (elsewhere) this.forget(kind, key);
         const again = elsewhere || code === Errors.COORDINATOR_LOAD_IN_PROGRESS || (call.retriable?.(code) ?? false);
         if (!again) return { answer, code, unknownBefore };
+        if (MAY_HAVE_WRITTEN.has(code)) unknownBefore = true;
         last = new KafkaError(code, what);
       } catch (error) {
         const passing = error instanceof ConnectionLost || (error instanceof KafkaError && isRetriable(error.code));

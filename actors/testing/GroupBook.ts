@@ -135,7 +135,9 @@ const doubleOwners = (group: string, events: ReadonlyArray<Timed>, deaths: Reado
   }
   const found: string[] = [];
   for (const [partition, ofPartition] of Map.groupBy(owned, (ownership) => ownership.partition)) {
-    const sorted = ofPartition.toSorted((left, right) => left.from - right.from);
+    // Who learns what it owns when its session is over has never owned it.
+    const real = ofPartition.filter(({ from, to }) => to > from);
+    const sorted = real.toSorted((left, right) => left.from - right.from);
     let last: Ownership | undefined;
     for (const next of sorted) {
       if (last !== undefined && last.who !== next.who && next.from < last.to)

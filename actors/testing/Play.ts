@@ -64,7 +64,7 @@ export class Play {
     const everything = new Set([...this.visible.values()].flatMap((offsets) => [...offsets.values()]));
     const sources = new Set(stage.keysOf(TOPIC).flatMap((key) => [...(this.visible.get(key)?.values() ?? [])]));
     lines.push(...stage.transactions.judge(everything, sources));
-    if (this.has("member")) {
+    if (this.has("member", "stream member")) {
       for (const key of stage.keysOf(TOPIC)) {
         for (const offset of this.visible.get(key)?.keys() ?? []) {
           if (!stage.groups.hasProcessed(GROUP, key, offset)) lines.push(`unprocessed: ${key}@${offset} by ${GROUP}`);
@@ -74,12 +74,20 @@ export class Play {
     return lines;
   }
 
-  private has(kind: ClientPlan["kind"]): boolean {
-    return this.stage.plan.clients.some((client) => client.kind === kind);
+  private has(...kinds: ReadonlyArray<ClientPlan["kind"]>): boolean {
+    return this.stage.plan.clients.some(({ kind }) => kinds.includes(kind));
   }
 
   private get isTransactional(): boolean {
-    return this.has("transactional") || this.has("copier");
+    return this.has("transactional", "copier", "stream copier");
+  }
+
+  /** Groups that have to read to the end. */
+  private get groups(): string[] {
+    return [
+      ...(this.has("member", "stream member") ? [GROUP] : []),
+      ...(this.has("copier", "stream copier") ? [COPY_GROUP] : []),
+    ];
   }
 
   private async phases(): Promise<void> {
@@ -112,7 +120,7 @@ export class Play {
       return;
     }
     const readable = plan.topics.filter(({ vanishing }) => !vanishing).flatMap(({ name }) => stage.keysOf(name));
-    if (!this.has("member") && !this.has("copier"))
+    if (this.groups.length === 0)
       for (const key of readable) await this.inTime(this.wake(key), `a waiting fetch of ${key}`);
     await this.inTime(this.readEverything(readable, "before the last crash"), "reading before the last crash");
     theatre.crash();
@@ -146,9 +154,8 @@ export class Play {
 
   /** Whoever reads in a group has read to the end, and committed that. */
   private async groupsFinish(): Promise<void> {
-    const groups = [...(this.has("member") ? [GROUP] : []), ...(this.has("copier") ? [COPY_GROUP] : [])];
+    const { stage, groups } = this;
     if (groups.length === 0) return;
-    const { stage } = this;
     const client = stage.client(this.theatre.machine("group watcher", "10.1.0.5").machine);
     const partitions = stage.keysOf(TOPIC).map((key) => stage.placeOf(key));
     for (;;) {

@@ -21,7 +21,11 @@ export type ClientKindName =
   | "keyed"
   | "keyed reader"
   | "expiring"
-  | "expiring reader";
+  | "expiring reader"
+  | "stream producer"
+  | "stream consumer"
+  | "stream member"
+  | "stream copier";
 
 export const FAULT_KINDS = [
   // Processes and the clock.

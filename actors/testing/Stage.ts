@@ -3,6 +3,7 @@
  * history, the books of what was promised, and what they found wrong. What must stay true: nothing here knows whether
  * time is virtual; whoever needs a choice of its own forks the stage's random by a name of its own.
  */
+import type { ClientPlatform as StreamPlatform } from "../../src/client/ClientPlatform.ts";
 import type { Endpoint } from "../../src/platform/Network.ts";
 import type { TopicPartition } from "../../src/prelude/Types.ts";
 import type { NewRecord } from "../../src/record/RecordBatchBuilder.ts";
@@ -19,6 +20,8 @@ import { TransactionBook } from "./TransactionBook.ts";
 export interface Machine {
   readonly name: string;
   readonly platform: ClientPlatform;
+  /** The same for a client of the stream protocol. */
+  readonly stream: () => StreamPlatform;
 }
 
 /** What a stage needs of the world it stands in. */

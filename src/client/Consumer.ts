@@ -63,6 +63,8 @@ export class Consumer<Key, Value, Int64 extends number | bigint = number>
   private readonly int64: (value: number) => Int64;
   private current: Opened | undefined;
   private handed: Handed | undefined;
+  /** The member's epoch when something was handed out last. */
+  private handedEpoch: number | undefined;
   /** A record that cannot be decoded, found while a batch was put together: thrown behind that batch. */
   private poison: { readonly opened: Opened; readonly received: ReceivedRecord; readonly error: unknown } | undefined;
   /** A delivery that could not be opened for a reason that may pass. */
@@ -170,7 +172,7 @@ export class Consumer<Key, Value, Int64 extends number | bigint = number>
     try {
       this.finishHanded();
       const found = here();
-      if (found !== undefined) return Promise.resolve({ done: false, value: found });
+      if (found !== undefined) return Promise.resolve(this.handing(found));
     } catch (error) {
       return Promise.reject(error);
     }
@@ -188,12 +190,17 @@ export class Consumer<Key, Value, Int64 extends number | bigint = number>
       if (this.aborted !== undefined) throw this.aborted.reason;
       if (this.closing !== undefined) return { done: true, value: undefined };
       const found = here();
-      if (found !== undefined) return { done: false, value: found };
+      if (found !== undefined) return this.handing(found);
       if (this.opening === undefined && this.stream.failure !== undefined) {
         if (this.stream.failure instanceof ClosedError) return { done: true, value: undefined };
         throw this.stream.failure;
       }
     }
+  }
+
+  private handing<T>(value: T): IteratorResult<T, undefined> {
+    this.handedEpoch = this.membership?.memberEpoch;
+    return { done: false, value };
   }
 
   /** Resolves when there may be something to take, or the end. */
@@ -493,12 +500,15 @@ export class Consumer<Key, Value, Int64 extends number | bigint = number>
     });
   }
 
-  /** Who this is in its group, for transactions that commit offsets. */
+  /**
+   * Who this is in its group, for transactions that commit offsets: as it was when it handed something out last, so that
+   * what has been read before a partition was lost is not committed after it has come back.
+   */
   get groupIdentity(): GroupIdentity | undefined {
     const { membership } = this;
     if (membership === undefined) return undefined;
     const { memberId, memberEpoch, options } = membership;
-    const identity = { id: options.group, memberId, memberEpoch };
+    const identity = { id: options.group, memberId, memberEpoch: this.handedEpoch ?? memberEpoch };
     return options.instanceId === undefined ? identity : { ...identity, instanceId: options.instanceId };
   }
 
@@ -572,13 +582,17 @@ export class Consumer<Key, Value, Int64 extends number | bigint = number>
     this.wake();
     const { promise: timedOut, resolve } = Promise.withResolvers<void>();
     const cancel = this.session.platform.clock.after(timeoutMs, resolve);
+    let told = false;
     const leaving = async (): Promise<void> => {
       await this.membership?.leave();
       const { promise, resolve: answered } = Promise.withResolvers<void>();
-      if (this.stream.request("close", {}, () => answered())) await promise;
+      told = this.stream.request("close", {}, () => answered());
+      if (told) await promise;
     };
     if (this.stream.failure === undefined) await Promise.race([leaving(), timedOut]);
     cancel();
+    // The connection may live on: a member that nobody speaks for any more would keep its partitions.
+    if (!told) this.stream.request("close", {}, () => {});
     this.stream.end(new ClosedError("the consumer"));
     this.wake();
   }

@@ -7,7 +7,7 @@
 import type { GroupMembership, PartitionAt, StreamPush, TopicPartition } from "../gateway/Messages.ts";
 import { Errors } from "../protocol/Errors.ts";
 import { Backoff } from "./Backoff.ts";
-import { ClientError, ClosedError, KafkaError, wireErrorOf } from "./ClientError.ts";
+import { ClientError, ClosedError, KafkaError, OutcomeUnknownError, wireErrorOf } from "./ClientError.ts";
 import { RequestLost } from "./Connection.ts";
 import type { GroupSide, Stream } from "./Stream.ts";
 import type { Place, StreamPartition } from "./StreamPartition.ts";
@@ -37,6 +37,8 @@ interface Commit {
   readonly place: Place;
   readonly metadata: string | undefined;
   readonly waiters: PromiseWithResolvers<void>[];
+  /** It was sent before and nobody knows what became of that: a refusal now does not mean that nothing happened. */
+  readonly unsure: boolean;
 }
 
 export class Membership implements GroupSide {
@@ -73,8 +75,9 @@ export class Membership implements GroupSide {
     const waiting = places.map(({ partition, place, metadata }) => {
       const waiter = Promise.withResolvers<void>();
       if (this.stream.partition(partition.topic, partition.partition) === partition) {
-        const waiters = [...(this.commits.get(partition)?.waiters ?? []), waiter];
-        this.commits.set(partition, { place, metadata, waiters });
+        const before = this.commits.get(partition);
+        const waiters = [...(before?.waiters ?? []), waiter];
+        this.commits.set(partition, { place, metadata, waiters, unsure: before?.unsure ?? false });
       } else waiter.reject(notOurs(partition));
       return waiter.promise;
     });
@@ -175,11 +178,15 @@ export class Membership implements GroupSide {
   }
 
   private revoke(partitions: ReadonlyArray<TopicPartition>): void {
-    const asked = this.known(partitions).filter(({ revoking }) => !revoking);
+    const named = this.known(partitions);
+    const asked = named.filter(({ revoking }) => !revoking);
     for (const partition of asked) {
       partition.revoking = true;
       this.stream.drop(partition);
     }
+    // What is asked back is ours until it is given back: it may be all that this connection says of it.
+    for (const partition of named) partition.confirmed = true;
+    this.pump();
     this.stream.topUp();
     void this.turn(async () => {
       await this.idleness(asked);
@@ -204,10 +211,10 @@ export class Membership implements GroupSide {
   private lose(gone: ReadonlyArray<StreamPartition>, error: ClientError): void {
     for (const partition of gone) {
       this.stream.forget(partition, error);
-      for (const { waiters } of [this.commits.get(partition), this.underWay?.get(partition)].filter(
-        (c) => c !== undefined,
-      ))
-        for (const waiter of waiters) waiter.reject(error);
+      const waiting = this.commits.get(partition);
+      const sent = this.underWay?.get(partition);
+      if (waiting !== undefined) reject(waiting, error);
+      if (sent !== undefined) reject({ ...sent, unsure: true }, error);
       this.commits.delete(partition);
     }
     this.idle();
@@ -292,7 +299,7 @@ export class Membership implements GroupSide {
     }));
     const sent = this.stream.request("commit", { offsets }, (outcome) => {
       this.underWay = undefined;
-      if (outcome instanceof RequestLost) this.again(sending);
+      if (outcome instanceof RequestLost) this.again(sending, true);
       else if (outcome instanceof ClientError) this.refused(sending, outcome);
       else {
         this.backoff.reset();
@@ -317,12 +324,13 @@ export class Membership implements GroupSide {
   }
 
   /** Puts back what was not carried out, behind what came since. */
-  private again(commits: ReadonlyMap<StreamPartition, Commit>): void {
+  private again(commits: ReadonlyMap<StreamPartition, Commit>, unsure: boolean): void {
     for (const [partition, commit] of commits) {
       const newer = this.commits.get(partition);
       const waiters = [...commit.waiters, ...(newer?.waiters ?? [])];
-      if (this.ours([partition]).length > 0) this.commits.set(partition, { ...(newer ?? commit), waiters });
-      else for (const waiter of waiters) waiter.reject(notOurs(partition));
+      const both = { ...(newer ?? commit), waiters, unsure: unsure || commit.unsure || newer?.unsure === true };
+      if (this.ours([partition]).length > 0) this.commits.set(partition, both);
+      else reject(both, notOurs(partition));
     }
   }
 
@@ -340,13 +348,19 @@ export class Membership implements GroupSide {
 
   private refused(commits: ReadonlyMap<StreamPartition, Commit>, error: ClientError): void {
     if (error.retriable) {
-      this.again(commits);
+      // A coordinator that goes away may have written it.
+      this.again(commits, true);
       this.rest(this.backoff.next());
       return;
     }
-    for (const { waiters } of commits.values()) for (const waiter of waiters) waiter.reject(error);
+    for (const commit of commits.values()) reject(commit, error);
   }
 }
+
+const reject = ({ waiters, unsure }: Commit, error: ClientError): void => {
+  const outcome = unsure ? new OutcomeUnknownError(`committed or not: ${error.message}`, { cause: error }) : error;
+  for (const waiter of waiters) waiter.reject(outcome);
+};
 
 /** A partition that another member may have by now. */
 const notOurs = ({ topic, partition }: TopicPartition): KafkaError =>

@@ -221,9 +221,10 @@ export class Stream implements SessionMember {
     if (held.length > 0) this.events.onWake();
   }
 
-  /** Sends a request that only makes sense while the stream is open; false when it is not. */
+  /** Sends a request that only makes sense while the stream is open; false when it is not. `close` follows an `open`. */
   request<T extends "commit" | "close">(type: T, body: Omit<RequestBody<T>, "stream">, settled: Settle<T>): boolean {
-    if (this.state !== "open" || this.connection?.isOpen !== true) return false;
+    const isThere = this.state === "open" || (type === "close" && this.state === "opening");
+    if (!isThere || this.connection?.isOpen !== true) return false;
     this.connection.request<T>(type, { ...body, stream: this.stream } as RequestBody<T>, settled);
     return true;
   }

@@ -181,6 +181,19 @@ export const groupSegments = (log: UnifiedLog, endOffset: Offset): Source[][] =>
   return groups;
 };
 
+const SWAPPED_LOG = /\.log\.swap$/;
+const LEFTOVER = /\.(swap|cleaned)$/;
+
+/**
+ * Removes what a pass that failed could not take back. It must go before the next pass: a log that is opened again takes
+ * the place of what it was made from, however old it is by then. No segment of the log may have its swap name.
+ */
+export const removeLeftovers = (disk: Disk, { directory }: UnifiedLog): void => {
+  const names = disk.list(directory).filter((name) => LEFTOVER.test(name));
+  const isLog = (name: string): number => (SWAPPED_LOG.test(name) ? 0 : 1);
+  for (const name of names.sort((left, right) => isLog(left) - isLog(right))) disk.remove(`${directory}/${name}`);
+};
+
 /** Written at a time. */
 const WRITE_BYTES = 1024 * 1024;
 

@@ -99,6 +99,8 @@ class Loader {
   private readonly bases: Offset[] = [];
   /** Segments were removed: the first ticket also makes that durable. */
   private namesChanged = false;
+  /** Whether the segment that was recovered last lacks offsets. */
+  private holes = false;
   /** Cleaned segments that were about to take their place. */
   private swaps: Offset[] = [];
 
@@ -240,7 +242,7 @@ class Loader {
     if (this.bases.length === 0) return this.empty();
     let first = this.bases.length - 1;
     while (first > 0 && this.bases[first]! > recoveryPoint) first--;
-    const state = await this.stateAt(first);
+    let state = await this.stateAt(first);
     const segments = this.bases.slice(0, first).map((_, index) => this.segment(index));
     const recovered: LogSegment[] = [];
     for (let index = first; index < this.bases.length; index++) {
@@ -252,11 +254,15 @@ class Loader {
         this.dropFrom(index + 1, outcome === "damaged");
         break;
       }
-      if (index === this.bases.length - 1) break;
+      if (index === this.bases.length - 1) {
+        state = this.beforeCompaction(segment, state.logEndOffset, state);
+        break;
+      }
       if (!this.continues(segment, index, state)) {
         this.dropFrom(index + 1, true);
         break;
       }
+      state = this.beforeCompaction(segment, this.bases[index + 1]!, state);
       this.sealRecovered(segment, state);
     }
     if (state.logEndOffset < Math.min(recoveryPoint, endOffset)) {
@@ -270,6 +276,16 @@ class Loader {
     this.dropSnapshotsAbove(state.logEndOffset);
     const flushedOffset = Math.min(recoveryPoint, state.logEndOffset);
     return this.finish(segments, this.exactState(state, recoveryPoint), flushedOffset, recovered);
+  }
+
+  /**
+   * Compaction takes batches, and with them leader epochs and what a producer's window knew: whoever read in such an epoch
+   * would be told that the log was cut. The snapshot behind a segment that it has made holes in says what was there.
+   */
+  private beforeCompaction(segment: LogSegment, next: Offset, folded: LogState): LogState {
+    if (!this.holes && folded.logEndOffset === next) return folded;
+    const snapshot = this.readSnapshot(next);
+    return snapshot?.addition?.end?.size === segment.size ? stateOf(snapshot, next) : folded;
   }
 
   /**
@@ -383,6 +399,7 @@ class Loader {
     const size = file.size();
     let wanted = true;
     let undurable: Position = -1;
+    this.holes = false;
     const scan = await scanBatches(file, 0, size, (bytes, at, _, position) => {
       const base = baseOffsetOf(bytes, at);
       const last = lastOffsetOf(bytes, at);
@@ -393,6 +410,7 @@ class Loader {
       if (base < Math.max(state.logEndOffset, segment.baseOffset) || last < base) return false;
       if (last >= recoveryPoint && !checkCrc(bytes, at)) return false;
       if (last >= recoveryPoint && undurable < 0) undurable = position;
+      if (base > state.logEndOffset) this.holes = true;
       const info = readBatchInfo(bytes, at);
       const ended = evolve(state, info);
       segment.recovered(info, position);

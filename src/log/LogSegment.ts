@@ -595,6 +595,11 @@ export class LogSegment {
     this.rename(SWAP_SUFFIX, SEGMENT_SUFFIXES);
   }
 
+  /** In the log or about to be, but not under its own name yet. */
+  get isSwapped(): boolean {
+    return this.suffix === SWAP_SUFFIX;
+  }
+
   /** The files it stands for are out of the way. The `.log` goes last: while it has the suffix the swap is unfinished. */
   renameIntoPlace(): void {
     this.rename("", SEGMENT_SUFFIXES.toReversed());
@@ -608,10 +613,15 @@ export class LogSegment {
     this.suffix = to;
   }
 
-  /** Never came into the log, or was kept out of it: the `.log` first, because the others mean nothing without it. */
+  /**
+   * Never came into the log, or was kept out of it: the `.log` first, because the others mean nothing without it, and
+   * under both names, because a renaming may have failed half way.
+   */
   discard(): void {
     this.retire();
-    for (const suffix of SEGMENT_SUFFIXES) this.disk.remove(this.path(suffix));
+    for (const name of [SWAP_SUFFIX, CLEANED_SUFFIX]) {
+      for (const suffix of SEGMENT_SUFFIXES) this.disk.remove(this.stem + suffix + name);
+    }
   }
 
   /** Max timestamp of the first batch; -1 when there is none. */

@@ -332,6 +332,10 @@ describe("a transaction with consumed offsets", () => {
       await fill(writer, 0, 10);
       const { client, group } = await join(world, { memberId: "a" });
       await group.until(() => group.seen.length === 10);
+      const { memberEpoch } = group;
+      const other = await join(world, { memberId: "o" });
+      await group.until(() => group.memberEpoch > memberEpoch);
+      other.client.duplex.close(1000, "");
       const transactionalId = "tx";
       let { producer } = (await client.request("initProducer", { transactionalId })) as unknown as {
         producer: { id: number; epoch: number };
@@ -350,8 +354,8 @@ describe("a transaction with consumed offsets", () => {
         const added = await client.request("txnOffsets", {
           transactionalId,
           producer,
-          // An epoch that is long gone: the gateway knows better while the partition is owned.
-          group: { id: "g", memberId: "a", memberEpoch: 0 },
+          // An epoch that is long gone: the gateway knows better while the partition has been owned since.
+          group: { id: "g", memberId: "a", memberEpoch },
           offsets,
         });
         expect(added.partitions).toEqual([{ topic: "t", partition: 0 }]);
@@ -369,6 +373,32 @@ describe("a transaction with consumed offsets", () => {
       const expected = ["t-0-7", "t-0-8", "t-0-9", "out 7"];
       await next.group.until(() => next.group.seen.length === expected.length);
       expect(next.group.seen.map(([, , , value]) => Buffer.from(value!).toString())).toEqual(expected);
+    });
+  });
+});
+
+describe("a transaction with offsets of a partition that was lost", () => {
+  test("and has come back is refused: what was read before comes again", () => {
+    withGateway(async (world) => {
+      const { client: writer } = await world.connect();
+      await fill(writer, 0, 10);
+      const before = await join(world, { memberId: "a" });
+      await before.group.until(() => before.group.seen.length === 10);
+      before.link.cut("reset");
+      await world.sleep(60_000);
+      const { client, group } = await join(world, { memberId: "a" }, before.group.resume);
+      await group.until(() => group.owned.length === 1);
+      const transactionalId = "tx";
+      const { producer } = (await client.request("initProducer", { transactionalId })) as { producer: object };
+      const commit = async (memberEpoch: number): Promise<unknown> => {
+        const offsets = [{ topic: "t", partition: 0, offset: 10 }];
+        const identity = { id: "g", memberId: "a", memberEpoch };
+        const answer = await client.request("txnOffsets", { transactionalId, producer, group: identity, offsets });
+        return (answer.partitions as Array<{ error?: { name: string } }>)[0]?.error?.name;
+      };
+      expect(group.memberEpoch).toBeGreaterThan(before.group.memberEpoch);
+      expect(await commit(before.group.memberEpoch)).toBe("ILLEGAL_GENERATION");
+      expect(await commit(group.memberEpoch)).toBeUndefined();
     });
   });
 });

@@ -261,7 +261,8 @@ test("what is lost is dropped, told, and never committed", async () => {
   link.send(revoke(1, 0));
   link.send({ t: "lost", stream: 1, partitions: named(0, 1), error: FENCED });
   await settled();
-  await expect(committing).rejects.toMatchObject({ code: 110 });
+  // It was sent: it may be committed.
+  await expect(committing).rejects.toMatchObject({ name: "OutcomeUnknownError", cause: { code: 110 } });
   expect(order).toEqual(["lost 0 1"]);
   await expect(consumer.commit([{ topic: "t", partition: 0, offset: 1 }])).rejects.toThrow("not assigned");
   link.send(assigned(5, [1, 3]));
@@ -270,6 +271,40 @@ test("what is lost is dropped, told, and never committed", async () => {
   await dialogue.pass(1000);
   expect(said(link)).toEqual(["commit 0@1 1@0"]);
   expect(consumer.groupIdentity).toMatchObject({ id: "g", memberEpoch: 5 });
+});
+
+test("a commit that was sent before a connection broke, and is refused later, may have been made", async () => {
+  const { dialogue, consumer, link } = await joined();
+  link.send(assigned(1, [0, 0]));
+  deliver(link, 0, 0);
+  await offsetOf(consumer);
+  dialogue.onFrame = (frame, to) => {
+    if (frame.t === "open") to.ok(frame, { partitions: [], memberId: "m" });
+  };
+  const committing = consumer.commit();
+  committing.catch(() => {});
+  await settled();
+  await dialogue.reconnect();
+  dialogue.link.send({ t: "lost", stream: 1, partitions: named(0), error: FENCED });
+  await settled();
+  await expect(committing).rejects.toMatchObject({ name: "OutcomeUnknownError", cause: { code: 110 } });
+});
+
+test("its identity is that of the time at which something was handed out", async () => {
+  const { consumer, link } = await joined();
+  link.send(assigned(1, [0, 0]));
+  await settled();
+  expect(consumer.groupIdentity).toMatchObject({ memberEpoch: 1 });
+  deliver(link, 0, 0, 1);
+  await offsetOf(consumer);
+  // It comes again: a transaction that commits its offset must not.
+  link.send({ t: "lost", stream: 1, partitions: named(0), error: FENCED });
+  link.send(assigned(3, [0, 0]));
+  deliver(link, 0, 0, 1);
+  await settled();
+  expect(consumer.groupIdentity).toMatchObject({ memberEpoch: 1 });
+  await offsetOf(consumer);
+  expect(consumer.groupIdentity).toMatchObject({ memberEpoch: 3 });
 });
 
 test("closing commits what is finished and leaves, without release", async () => {
@@ -284,6 +319,39 @@ test("closing commits what is finished and leaves, without release", async () =>
   // The record at which the loop was left is not finished.
   expect(said(link)).toEqual(["commit 0@1", "close"]);
   expect(order).toEqual(["revoked"]);
+});
+
+test("a stream that is closed while it is being opened is closed there as well", async () => {
+  const { dialogue, consumer } = await joined();
+  dialogue.onFrame = (frame, to) => {
+    if (frame.t === "close") to.ok(frame);
+  };
+  await dialogue.reconnect();
+  await consumer.close();
+  expect(said(dialogue.link)).toEqual(["close"]);
+});
+
+test("one that cannot give everything back in time leaves all the same", async () => {
+  const { dialogue, consumer, link } = await joined({ onRevoked: () => new Promise(() => {}) });
+  link.send(assigned(1, [0, 0]));
+  const closing = consumer.close({ timeoutMs: 100 });
+  await dialogue.pass(100);
+  await closing;
+  expect(said(link)).toEqual(["close"]);
+});
+
+test("what is asked back is committed and released although the new connection says nothing else of it", async () => {
+  const { dialogue, consumer, link } = await joined({
+    autoCommit: false,
+    onRevoked: () => consumer.commit([{ topic: "t", partition: 0, offset: 1 }]),
+  });
+  link.send(assigned(4, [0, 0], [1, 0]));
+  await settled();
+  await dialogue.reconnect();
+  dialogue.link.send(assigned(5, [1, 0]));
+  dialogue.link.send(revoke(5, 0));
+  await settled();
+  expect(said(dialogue.link)).toEqual(["commit 0@1", "release 0"]);
 });
 
 test("coming back with what it had goes on where it was; onAssigned is not called again", async () => {

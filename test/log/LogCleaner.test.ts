@@ -251,7 +251,7 @@ describe("compaction", () => {
         expect(loaded.repairs).toEqual([]);
         expect(Buffer.compare(await readAll(loaded.log), content)).toBe(0);
         expect(loaded.log.logEndOffset).toBe(driver.end);
-        if (options.recoveryPoint > 0) expect(Buffer.compare(snapshotOf(loaded.state), snapshotOf(state))).toBe(0);
+        expect(Buffer.compare(snapshotOf(loaded.state), snapshotOf(state))).toBe(0);
       }
       driver.stop();
       const reopened = await driver.load({ clean: true, recoveryPoint }, disk.copy());

@@ -109,6 +109,60 @@ const retry = async (client: KafkaClient, producerId: number): Promise<number> =
   return reply?.errorCode === 0 ? reply.baseOffset : -1 - (reply?.errorCode ?? 0);
 };
 
+/** Compacts twice, with more records before the second time; the disk refuses one operation of the first. */
+const compactedTwice = (refused: number) => {
+  const world = new Simulation({ seed: 6, maxTimeMs: 60 * MINUTE });
+  const images: SimulatedDisk[] = [];
+  const refusal: string[] = [];
+  const ends = world.run(async () => {
+    const disk = world.makeDisk("disk");
+    world.process("operator", { disk }).disk.makeDirectory(DATA);
+    disk.settle();
+    const process = world.process("broker", { disk });
+    const client = await start(world, process, { "log.segment.delete.delay.ms": "1000" });
+    const configs = {
+      "internal.segment.bytes": "1300",
+      "cleanup.policy": "compact",
+      "min.cleanable.dirty.ratio": "0.01",
+    };
+    await client.createTopic("t", { configs });
+    const producer = client.producer();
+    // Of the first segments nothing stays, so that they are put together; the others keep every second record.
+    const append = async (records: number) => {
+      for (let index = 0; index < records; index += 1) {
+        const record = {
+          key: Buffer.from(`k${index < 12 || index % 2 === 0 ? 0 : index}`),
+          value: Buffer.from(`v${index}`.padEnd(300)),
+        };
+        const outcome = await producer.send("t", 0, [record]);
+        if (outcome.type !== "ok") throw new Error(outcome.error);
+      }
+    };
+    await append(RECORDS);
+    let index = 0;
+    disk.beforeOperation = ({ kind, path }) => {
+      // The others are refused one step later or earlier in the same way.
+      if (!/flush|rename/.test(kind) || index++ !== refused) return undefined;
+      refusal.push(`${kind} ${path}`);
+      return { error: "EIO" };
+    };
+    await client.sleep(MINUTE);
+    disk.beforeOperation = undefined;
+    await append(16);
+    const before = await look(client);
+    const random = world.random.fork("images");
+    disk.beforeOperation = ({ kind }) => {
+      if (kind !== "read" && random.below(40) === 0) images.push(disk.image("kept", random));
+      return undefined;
+    };
+    await client.sleep(6 * MINUTE);
+    images.push(disk.image("kept", random));
+    const left = process.disk.list(`${DATA}/t-0`).filter((name) => /cleaned|swap/.test(name));
+    return { before, after: await look(client), left };
+  });
+  return { ...ends, images, refusal: refusal[0] };
+};
+
 const newest = ({ records }: Seen): Map<string, string> =>
   new Map(records.map(({ offset, key, value }) => [key, `${offset} ${value}`]));
 
@@ -173,3 +227,22 @@ describe("a crash before every operation", () => {
     });
   }
 });
+
+test("a disk that refuses any one operation of a compaction: the next one loses nothing, whenever the broker dies", () => {
+  let tried = 0;
+  for (let refused = 0; ; refused += 1) {
+    const { before, after, images, refusal, left } = compactedTwice(refused);
+    if (refusal === undefined) break;
+    tried += 1;
+    expect([refusal, left]).toEqual([refusal, []]);
+    expect([refusal, newest(after)]).toEqual([refusal, newest(before)]);
+    expect([refusal, after.records.length < before.records.length]).toEqual([refusal, true]);
+    for (const [index, disk] of images.entries()) {
+      const seen = new Simulation({ seed: index, maxTimeMs: 10 * MINUTE }).run(async (world) =>
+        look(await start(world, world.process("broker", { disk }))),
+      );
+      expect([refusal, seen.end, newest(seen)]).toEqual([refusal, before.end, newest(before)]);
+    }
+  }
+  expect(tried).toBeGreaterThan(20);
+}, 60_000);

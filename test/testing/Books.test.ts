@@ -52,6 +52,13 @@ describe("groups", () => {
     }
   });
 
+  test("who hears of its partitions only when its session is over has never owned them", () => {
+    const late = new Group().heartbeat(0, 200);
+    late.tell(1, { type: "owned", partitions: [P0] }).heartbeat(1);
+    late.tell(0, { type: "owned", partitions: [P0] }).tell(0, { type: "lost", partitions: [P0] });
+    expect(late.heartbeat(1).book.judge()).toEqual([]);
+  });
+
   test("a heartbeat that is answered keeps a session that seemed to be over", () => {
     const group = new Group()
       .tell(0, { type: "owned", partitions: [P0] })

@@ -7,6 +7,7 @@ import { copier } from "./Copier.ts";
 import { groupMember } from "./GroupMember.ts";
 import { expiringWriter, keyedWriter, vanishingReader } from "./KeyedClients.ts";
 import { idempotentProducer, plainProducer } from "./Producers.ts";
+import { streamConsumer, streamCopier, streamMember, streamProducer } from "./StreamClients.ts";
 import { transactionalClient } from "./TransactionalClient.ts";
 
 export const CLIENT_KINDS: Readonly<Record<ClientKindName, ClientKind>> = {
@@ -22,4 +23,8 @@ export const CLIENT_KINDS: Readonly<Record<ClientKindName, ClientKind>> = {
   "keyed reader": vanishingReader,
   expiring: expiringWriter,
   "expiring reader": vanishingReader,
+  "stream producer": streamProducer,
+  "stream consumer": streamConsumer,
+  "stream member": streamMember,
+  "stream copier": streamCopier,
 };

@@ -53,6 +53,8 @@ export const groupMember: ClientKind = {
         const outcome = await member.consumer.commit(offsets, 2000);
         stage.note(`member ${instance} committed: ${JSON.stringify(outcome)}`);
         for (const end of ends) end(outcome.type, outcome.type === "ok" && outcome.repeated === true);
+        // What was refused in the middle of a rebalance is tried again, unless it is not its own any more.
+        if (outcome.type !== "ok" && only === undefined) return;
         for (const [key, offset] of entries) if (pending.get(key) === offset) pending.delete(key);
       };
       const member: RecordedConsumer = new RecordedConsumer(stage, client, owner, {
