@@ -157,8 +157,28 @@ export class GroupCoordinator implements Behavior<GroupCoordinatorMessage> {
       const settle = this.asks.get(asked);
       this.asks.delete(asked);
       if (settle === undefined) continue;
-      this.log.whenCommitted(() => settle(reply), settle);
+      this.settleCommitted(reply, settle);
     }
+  }
+
+  /**
+   * Answers when everything decided so far is committed. What the disk holds up for longer than Kafka's timeout of a write
+   * is told to ask again; the decision stands, and counts when it is committed.
+   */
+  private settleCommitted(reply: unknown, settle: Settle): void {
+    const { timers, config } = this.environment;
+    let waiting = true;
+    let cancel = (): void => undefined;
+    const answer: Settle = (told) => {
+      if (!waiting) return;
+      waiting = false;
+      cancel();
+      settle(told);
+    };
+    this.log.whenCommitted(() => answer(reply), answer);
+    if (!waiting) return;
+    const timeoutMs = config().number("offsets.commit.timeout.ms");
+    cancel = timers.after(timeoutMs, () => answer(Errors.COORDINATOR_NOT_AVAILABLE));
   }
 
   /** Appends and folds a decision's records; false when they are more than one batch may hold. */

@@ -204,6 +204,27 @@ describe("group coordinators in a broker", () => {
     });
   });
 
+  test("a commit that the disk holds up is answered after offsets.commit.timeout.ms, with what may be asked again", () => {
+    simulated(9, async (world) => {
+      await coordinated(world);
+      expect(await commit(world, 1)).toBe(Errors.NONE);
+      let left = 1;
+      world.disk.beforeOperation = ({ kind }) => {
+        if (left === 0 || (kind !== "flush" && kind !== "flushFileSystem")) return undefined;
+        left -= 1;
+        return { delayMs: 8000 };
+      };
+      const { clock } = world.process;
+      const began = clock.monotonic();
+      expect(await commit(world, 2)).toBe(Errors.COORDINATOR_NOT_AVAILABLE);
+      expect(clock.monotonic() - began).toBeWithin(5000, 5200);
+      // Nothing is taken back: it counts once the disk has it, and so does what is asked again.
+      expect(await commit(world, 3)).toBe(Errors.NONE);
+      expect(clock.monotonic() - began).toBeWithin(8000, 8200);
+      expect(await fetchOffset(world)).toBe(3);
+    });
+  });
+
   test("a member that is silent is out after its session; one that beats is not, and neither after a restart", () => {
     simulated(7, async (first) => {
       const member = await stableMember(first);
