@@ -111,10 +111,11 @@ const measure = async (
   }
 };
 
+const takenIn = (pair: Pair): ReadonlyArray<MeasureGroup> =>
+  groups.filter(({ name, pairs: only }) => wants(name) && (only === undefined || only.includes(pair.name)));
+
 const measurePair = async (pair: Pair, round: number, program: string, result: PairResult): Promise<void> => {
-  const taken = groups.filter(
-    ({ name, pairs: only }) => wants(name) && (only === undefined || only.includes(pair.name)),
-  );
+  const taken = takenIn(pair);
   const shared = taken.filter(({ own }) => own === undefined);
   // Who goes first alternates, so that a machine that slows down is fair to both.
   const sides = round % 2 === 1 ? (["kafka", "ours"] as const) : (["ours", "kafka"] as const);
@@ -133,8 +134,9 @@ const main = async (): Promise<void> => {
   await mkdir(cacheDirectory, { recursive: true });
   const program = await compiled(join(import.meta.dir, "load.c"));
   const results = new Map<PairName, PairResult>();
-  const brokers = groups.some(({ name }) => wants(name));
-  const chosen = brokers ? pairs.filter((pair) => options.pair.length === 0 || options.pair.includes(pair.name)) : [];
+  const chosen = pairs.filter(
+    (pair) => takenIn(pair).length > 0 && (options.pair.length === 0 || options.pair.includes(pair.name)),
+  );
   for (const pair of chosen) results.set(pair.name, { ours: new Map(), kafka: new Map() });
   try {
     for (let round = 1; round <= rounds; round++) {
