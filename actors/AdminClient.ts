@@ -36,10 +36,15 @@ export class AdminClient {
     return (await this.client.metadata([])).brokers.map(({ nodeId }) => nodeId);
   }
 
-  /** Asks with the defaults for whatever is not given. */
-  ask<K extends KnownApiKey>(node: number | "any", key: K, fields: Partial<RequestOf<K>>): Promise<ResponseOf<K>> {
+  /** Asks with the defaults for whatever is not given; questions of one purpose share a connection. */
+  ask<K extends KnownApiKey>(
+    node: number | "any",
+    key: K,
+    fields: Partial<RequestOf<K>>,
+    purpose?: string,
+  ): Promise<ResponseOf<K>> {
     const empty = Apis[key].request.empty() as RequestOf<K>;
-    return this.client.request(node, key, { ...empty, ...fields });
+    return this.client.request(node, key, { ...empty, ...fields }, purpose);
   }
 
   /** Asks again while the answer is an error that goes away; any other but the expected ones is thrown. */

@@ -5,6 +5,8 @@
  *   load latency HOST:PORT TOPIC COUNT [KEY=VALUE ...]                   one record at a time: to the ack, then to a consumer
  *
  *   load echo HOST:PORT SIZE COUNT DEPTH                                 raw frames against the echo server, DEPTH in flight
+ *   load repeat HOST:PORT FILE CONNECTIONS COUNT                         FILE's frame again and again, one in flight on each
+ *                                                                        connection; every answer must be the same
  *
  * KEY=VALUE are librdkafka properties. Prints one line of JSON. Any failed delivery is an error exit. The clock starts when the
  * first record is handed over (produce) or arrives (consume), so that connecting and metadata are not measured.
@@ -14,6 +16,7 @@
 #include <librdkafka/rdkafka.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -277,18 +280,24 @@ static void read_all(int fd, char *bytes, size_t size) {
   }
 }
 
-static int echo(int argc, char **argv) {
-  if (argc < 6) die("usage", "echo HOST:PORT SIZE COUNT DEPTH");
-  char *colon = strrchr(argv[2], ':');
-  if (!colon) die("not HOST:PORT", argv[2]);
+static int connected(char *where) {
+  char *colon = strrchr(where, ':');
+  if (!colon) die("not HOST:PORT", where);
   *colon = 0;
-  size_t size = (size_t)atol(argv[3]) + 4;
-  int64_t count = atoll(argv[4]), depth = atoll(argv[5]);
   struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(colon + 1))};
-  if (inet_pton(AF_INET, argv[2], &address.sin_addr) != 1) die("not an IPv4 address", argv[2]);
+  if (inet_pton(AF_INET, where, &address.sin_addr) != 1) die("not an IPv4 address", where);
+  *colon = ':';
   int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
   if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address)) die("connect", strerror(errno));
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  return fd;
+}
+
+static int echo(int argc, char **argv) {
+  if (argc < 6) die("usage", "echo HOST:PORT SIZE COUNT DEPTH");
+  size_t size = (size_t)atol(argv[3]) + 4;
+  int64_t count = atoll(argv[4]), depth = atoll(argv[5]);
+  int fd = connected(argv[2]);
   char *frame = calloc(1, size), *back = malloc(size);
   uint32_t length = htonl((uint32_t)(size - 4));
   memcpy(frame, &length, 4);
@@ -309,11 +318,53 @@ static int echo(int argc, char **argv) {
   return 0;
 }
 
+/* Reads one answer; the answer is its size without the size field. */
+static size_t read_answer(int fd, char *into, size_t room) {
+  uint32_t length;
+  read_all(fd, (char *)&length, sizeof length);
+  size_t size = ntohl(length);
+  if (size > room) die("answer", "too large");
+  read_all(fd, into, size);
+  return size;
+}
+
+static int repeat(int argc, char **argv) {
+  if (argc < 6) die("usage", "repeat HOST:PORT FILE CONNECTIONS COUNT");
+  enum { room = 65536 };
+  static char frame[room], first[room], answer[room];
+  FILE *file = fopen(argv[3], "rb");
+  size_t size = file ? fread(frame, 1, room, file) : 0;
+  if (size == 0) die("nothing in", argv[3]);
+  fclose(file);
+  int connections = atoi(argv[4]);
+  int64_t count = atoll(argv[5]), sent = 0, warm = count / 10;
+  struct pollfd *all = calloc((size_t)connections, sizeof *all);
+  for (int i = 0; i < connections; i++) all[i] = (struct pollfd){.fd = connected(argv[2]), .events = POLLIN};
+  write_all(all[0].fd, frame, size);
+  size_t expected = read_answer(all[0].fd, first, room);
+  for (int i = 0; i < connections; i++, sent++) write_all(all[i].fd, frame, size);
+  int64_t began = now_ns();
+  for (int64_t got = 0; got < count + warm;) {
+    if (poll(all, (nfds_t)connections, 30000) <= 0) die("poll", "nothing for 30 s");
+    for (int i = 0; i < connections; i++) {
+      if (!all[i].revents) continue;
+      if (read_answer(all[i].fd, answer, room) != expected || memcmp(answer, first, expected)) die("answer", "another one");
+      if (++got == warm) began = now_ns();
+      if (sent++ < count + warm) write_all(all[i].fd, frame, size);
+      else all[i].fd = -1;
+    }
+  }
+  double seconds = (double)wall_ns_of(began) / 1e9;
+  printf("{\"seconds\":%.4f,\"perSecond\":%.0f}\n", seconds, (double)count / seconds);
+  return 0;
+}
+
 int main(int argc, char **argv) {
   if (argc > 1 && !strcmp(argv[1], "produce")) return produce(argc, argv);
   if (argc > 1 && !strcmp(argv[1], "consume")) return consume(argc, argv);
   if (argc > 1 && !strcmp(argv[1], "latency")) return latency(argc, argv);
   if (argc > 1 && !strcmp(argv[1], "echo")) return echo(argc, argv);
-  die("usage", "load produce|consume|latency|echo ...");
+  if (argc > 1 && !strcmp(argv[1], "repeat")) return repeat(argc, argv);
+  die("usage", "load produce|consume|latency|echo|repeat ...");
   return 1;
 }

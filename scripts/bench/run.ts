@@ -11,6 +11,7 @@ import { parseArgs } from "node:util";
 import { type BrokerKind, type Overrides, startBroker } from "../../test/conformance/support/Brokers.ts";
 import { cacheDirectory, compiled, KAFKA_VERSION } from "../../test/conformance/support/Cache.ts";
 import { measureGateway } from "./gateway.ts";
+import { consumerGroups } from "./groups/ConsumerGroups.ts";
 import { measureEcho } from "./groups/Echo.ts";
 import { latency } from "./groups/Latency.ts";
 import { memory } from "./groups/Memory.ts";
@@ -21,7 +22,15 @@ import type { MeasureGroup, PairName } from "./Measures.ts";
 import { add, checked, median, type PairResult, type Samples, shown, table } from "./Report.ts";
 
 /** In the order they are taken and printed. */
-const groups: ReadonlyArray<MeasureGroup> = [start, memory, latency, throughput, transactions, recovery];
+const groups: ReadonlyArray<MeasureGroup> = [
+  start,
+  memory,
+  latency,
+  throughput,
+  transactions,
+  recovery,
+  consumerGroups,
+];
 
 const help = `bun run bench [options]
   --quick           one round with small counts: a look, not a result
