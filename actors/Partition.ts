@@ -21,7 +21,7 @@ import { assertView, type PartitionView } from "../src/partition/PartitionView.t
 import { DiskError, type DiskFile } from "../src/platform/Disk.ts";
 import { isPending, type MaybePending, type Offset, type Uuid } from "../src/prelude/Types.ts";
 import { Errors } from "../src/protocol/Errors.ts";
-import { isTransactional, stampBatch } from "../src/record/RecordBatch.ts";
+import { stampBatch } from "../src/record/RecordBatch.ts";
 import { type ActorContext, type ActorRef, type Behavior, spawn } from "./Actor.ts";
 import type { Flushable } from "./Flusher.ts";
 import type { Space } from "./FreeSpace.ts";
@@ -304,7 +304,7 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
       log.stage(batch.bytes, event, () => snapshotOf(state));
       const ended = evolve(state, event);
       if (ended !== undefined) log.stageAborted(ended);
-      if (isTransactional(event.attributes)) this.verifications.clear(event.producerId);
+      this.verifications.written(event);
       this.committedBytes.append(event.lastOffset + 1, event.sizeInBytes);
     }
     this.staged.push({ command, decision });

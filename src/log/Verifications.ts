@@ -6,6 +6,8 @@
  */
 
 import type { MonotonicMs, ProducerEpoch, ProducerId, Sequence } from "../prelude/Types.ts";
+import type { BatchInfo } from "../record/BatchInfo.ts";
+import { isControl, isTransactional } from "../record/RecordBatch.ts";
 import type { Verification } from "./ProducerStateManager.ts";
 
 /** Who is asked about, and with which of its batches. */
@@ -64,9 +66,16 @@ export class Verifications {
     return { verified: entry.guard === guard, ...entry };
   }
 
-  /** The producer's transaction has begun here, or ended: later guards are others. */
-  clear(producerId: ProducerId): void {
-    this.entries.delete(producerId);
+  /**
+   * A batch was written: its producer's transaction has begun here, or has ended, and later guards are others. But not
+   * where a marker has the very epoch that is being verified: transactions version 2 bumps it, so that the marker ends the
+   * last transaction and the next one is what is asked about.
+   */
+  written({ attributes, producerId, producerEpoch }: BatchInfo): void {
+    if (!isTransactional(attributes)) return;
+    const entry = this.entries.get(producerId);
+    const isNext = entry?.supportsEpochBump === true && isControl(attributes) && producerEpoch === entry.epoch;
+    if (!isNext) this.entries.delete(producerId);
   }
 
   private sweep(now: MonotonicMs, expirationMs: number): void {

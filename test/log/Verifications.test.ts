@@ -1,5 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { Verifications } from "../../src/log/Verifications.ts";
+import { readBatchInfo } from "../../src/record/RecordBatch.ts";
+import { buildEndTransactionMarker } from "../../src/record/RecordBatchBuilder.ts";
 
 const EXPIRATION_MS = 1000;
 
@@ -19,7 +21,12 @@ describe("the verification of a producer", () => {
     expect(verifications.of(1, undefined, true).verified).toBe(false);
     expect(verifications.of(2, first, true).verified).toBe(false);
     // The transaction ended; the next one, of the same producer and epoch, is verified under another guard.
-    verifications.clear(1);
+    verifications.written(
+      readBatchInfo(
+        buildEndTransactionMarker("abort", { producerId: 1, producerEpoch: 1, coordinatorEpoch: 0, timestamp: 0 }),
+        0,
+      ),
+    );
     const second = verifications.begin(request(0), 0, EXPIRATION_MS);
     expect(verifications.of(1, first, true).verified).toBe(false);
     expect(verifications.of(1, second, true).verified).toBe(true);

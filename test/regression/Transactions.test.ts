@@ -27,9 +27,9 @@ class SmallPartition {
   readonly state = new LogState(0);
   readonly verifications = new Verifications();
 
-  verify(producerId: number, producerEpoch: number) {
+  verify(producerId: number, producerEpoch: number, supportsEpochBump = true) {
     return this.verifications.begin(
-      { producerId, producerEpoch, baseSequence: 0, supportsEpochBump: true },
+      { producerId, producerEpoch, baseSequence: 0, supportsEpochBump },
       0,
       Number.POSITIVE_INFINITY,
     );
@@ -55,7 +55,7 @@ class SmallPartition {
     });
     if (decision.event !== undefined) {
       evolve(this.state, decision.event);
-      this.verifications.clear(decision.event.producerId);
+      this.verifications.written(decision.event);
     }
     return decision.reply.error;
   }
@@ -116,15 +116,28 @@ describe("partition", () => {
     expect(partition.state.producers.firstUndecidedOffset).toBe(3);
   });
 
-  test("KAFKA-14884: an answer about one transaction lets nothing into the next one", () => {
+  test("KAFKA-14884: an answer about one transaction lets nothing into the next one of the same epoch", () => {
     const partition = new SmallPartition();
-    const first = partition.verify(7, 0);
+    const first = partition.verify(7, 0, false);
     // The transaction ends before its batch comes in, and another one of the producer begins elsewhere.
     expect(partition.mark(7, 0, "abort", 0)).toBe(Errors.NONE);
-    partition.verify(7, 0);
-    expect(partition.produce(7, 0, first)).toBe(Errors.TRANSACTION_ABORTABLE);
-    expect(partition.produce(7, 0, undefined)).toBe(Errors.TRANSACTION_ABORTABLE);
+    partition.verify(7, 0, false);
+    expect(partition.produce(7, 0, first)).toBe(Errors.INVALID_TXN_STATE);
+    expect(partition.produce(7, 0, undefined)).toBe(Errors.INVALID_TXN_STATE);
+    expect(partition.produce(7, 0, partition.verify(7, 0, false))).toBe(Errors.NONE);
+  });
+
+  test("the last transaction's marker, written while the next one is being verified, leaves its guard alone", () => {
+    const partition = new SmallPartition();
     expect(partition.produce(7, 0, partition.verify(7, 0))).toBe(Errors.NONE);
+    // EndTxn is answered before the markers are written: the producer goes on with epoch 1 at once.
+    const next = partition.verify(7, 1);
+    expect(partition.mark(7, 1, "commit")).toBe(Errors.NONE);
+    expect(partition.produce(7, 1, next)).toBe(Errors.NONE);
+    // But a marker of a later epoch, the fence's, takes it.
+    const fenced = partition.verify(7, 1);
+    expect(partition.mark(7, 2, "abort")).toBe(Errors.NONE);
+    expect(partition.produce(7, 1, fenced)).toBe(Errors.INVALID_PRODUCER_EPOCH);
   });
 
   test("a marker of another epoch of the producer ends nothing (a key of the producer's id alone would)", () => {
