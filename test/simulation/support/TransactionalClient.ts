@@ -44,6 +44,15 @@ export class Refused extends Error {
   }
 }
 
+/** A marker as a coordinator writes it. */
+export interface WrittenMarker {
+  readonly producerId: number;
+  readonly producerEpoch: number;
+  readonly committed: boolean;
+  readonly topic: string;
+  readonly partitions: ReadonlyArray<number>;
+}
+
 /** No answer in time. */
 export class GivenUp extends Error {}
 
@@ -102,6 +111,14 @@ export class TransactionalClient {
   /** A batch outside of any transaction, as a request that was late on its way: to be refused. */
   async sendStray(topic: string, partition: number, value: string): Promise<void> {
     await this.produce(topic, partition, [value], this.sequences.get(`${topic}-${partition}`) ?? 0);
+  }
+
+  /** A marker of version 2 from the first coordinator there was; once, whatever the answer. */
+  async writeMarker({ topic, partitions, committed: transactionResult, ...producer }: WrittenMarker): Promise<void> {
+    const topics = [{ name: topic, partitionIndexes: [...partitions] }];
+    await this.client.request("any", ApiKey.WriteTxnMarkers, {
+      markers: [{ ...producer, transactionResult, topics, coordinatorEpoch: 0, transactionVersion: 2 }],
+    });
   }
 
   private async produce(

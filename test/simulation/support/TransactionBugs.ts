@@ -1,7 +1,4 @@
-/**
- * Planted bugs of transactions, each a change of one method, with a program that shows it: the proof that the properties
- * of `TransactionWorld` can fail. The search for such programs is a campaign; here is what it found.
- */
+/** Planted bugs of transactions, each with the smallest program that showed it. */
 import { CoordinatorLog } from "../../../actors/CoordinatorLog.ts";
 import { Partition } from "../../../actors/Partition.ts";
 import { TransactionCoordinator } from "../../../actors/TransactionCoordinator.ts";
@@ -13,51 +10,53 @@ import { TransactionIndex } from "../../../src/log/TransactionIndex.ts";
 import { UnifiedLog } from "../../../src/log/UnifiedLog.ts";
 import { Verifications } from "../../../src/log/Verifications.ts";
 import { Errors } from "../../../src/protocol/Errors.ts";
-import type { Program } from "./TransactionWorld.ts";
+import type { TransactionCommand } from "../../../src/transaction/TransactionCoordinator.ts";
+import { methodOf, type PlantedBug, replace } from "./PlantedBugs.ts";
+import type { Instance, Program, TransactionScript } from "./TransactionPrograms.ts";
 
-export interface Mutant {
-  readonly name: string;
-  /** A program that shows it (or one of the next seeds, when the broker has changed), and what is found then. */
-  readonly program: Program;
-  readonly finds: RegExp;
-  /** Plants the bug; the answer takes it out. */
-  readonly plant: () => () => void;
-}
+const to = (partition: number) => ({ partition, records: 1, pauseMs: 0 });
 
-/** Replaces a method, whatever its visibility. */
-const replace = (
-  prototype: object,
-  method: string,
-  body: (this: never, ...inputs: never[]) => unknown,
-): (() => void) => {
-  const original = Object.getOwnPropertyDescriptor(prototype, method);
-  if (original === undefined) throw new Error(`there is no method ${method}`);
-  Object.defineProperty(prototype, method, { ...original, value: body });
-  return () => Object.defineProperty(prototype, method, original);
-};
+const transaction = (fields: Partial<TransactionScript>): TransactionScript => ({
+  batches: [to(0)],
+  pipelined: false,
+  offset: false,
+  end: "commit",
+  stray: false,
+  lateMarker: false,
+  ...fields,
+});
 
-/** A method as it is now, to be called by what replaces it. */
-const methodOf = (prototype: object, method: string): ((...inputs: unknown[]) => unknown) =>
-  Object.getOwnPropertyDescriptor(prototype, method)!.value as (...inputs: unknown[]) => unknown;
+const life = (transactions: ReadonlyArray<Partial<TransactionScript>>, rest: Partial<Instance> = {}): Instance => ({
+  version: 2,
+  nextAfterMs: null,
+  transactions: transactions.map(transaction),
+  ...rest,
+});
 
-const program = (seed: number, crashes = 0): Program => ({ seed, apps: 2, transactions: 9, crashes });
+const program = (apps: Program["apps"], rest: Partial<Program> = {}): Program => ({
+  seed: 0,
+  apps,
+  plain: 0,
+  crashes: [],
+  ...rest,
+});
 
-export const MUTANTS: ReadonlyArray<Mutant> = [
+export const TRANSACTION_BUGS: ReadonlyArray<PlantedBug<Program>> = [
   {
     name: "the last stable offset is the high watermark",
-    program: program(1),
+    program: program([[life([{ end: "abandon" }])]]),
     finds: /T8/,
     plant: () => replace(LogState.prototype, "lastStableOffset", (highWatermark: never) => highWatermark),
   },
   {
     name: "no aborted transaction is listed",
-    program: program(1),
+    program: program([[life([{ end: "abandon" }])]]),
     finds: /T8: not committed, and seen/,
     plant: () => replace(UnifiedLog.prototype, "abortedTransactions", () => []),
   },
   {
     name: "the transaction index stops at its first entry",
-    program: program(1),
+    program: program([[life([{ end: "abort" }, { end: "abandon" }])]]),
     finds: /T8/,
     plant: () => {
       const collect = methodOf(TransactionIndex.prototype, "collect");
@@ -71,13 +70,19 @@ export const MUTANTS: ReadonlyArray<Mutant> = [
   },
   {
     name: "answered before the journal has it",
-    program: program(4, 4),
+    program: program([[life([{}])], [life([{}], { nextAfterMs: 13 }), life([{ offset: true }, {}])]], {
+      seed: 334587,
+      crashes: [
+        { afterOperations: 43, how: "kill" },
+        { afterOperations: 1, how: "kill" },
+      ],
+    }),
     finds: /T9/,
     plant: () => replace(CoordinatorLog.prototype, "whenCommitted", (committed: never) => (committed as () => void)()),
   },
   {
     name: "offsets count when they are written",
-    program: program(2),
+    program: program([[life([{ offset: true, end: "abandon" }])]]),
     finds: /T9: the offset/,
     plant: () => {
       const evolve = methodOf(CommittedOffsets.prototype, "evolve");
@@ -88,7 +93,7 @@ export const MUTANTS: ReadonlyArray<Mutant> = [
   },
   {
     name: "offsets of an aborted transaction count",
-    program: program(2),
+    program: program([[life([{ offset: true, end: "abandon" }])]]),
     finds: /T9: the offset/,
     plant: () => {
       const end = methodOf(CommittedOffsets.prototype, "endTransaction");
@@ -99,13 +104,13 @@ export const MUTANTS: ReadonlyArray<Mutant> = [
   },
   {
     name: "nothing is aborted when its time is up",
-    program: program(2),
+    program: program([[life([{ end: "abandon" }])]]),
     finds: /T12/,
     plant: () => replace(TransactionCoordinator.prototype, "sweep", () => undefined),
   },
   {
     name: "the coordinator is not asked whether a transaction includes a partition",
-    program: program(1),
+    program: program([[life([{ stray: true }], { version: 1 })]]),
     finds: /T11/,
     plant: () => {
       const undoBegin = replace(Partition.prototype, "beginVerification", () => undefined);
@@ -119,7 +124,19 @@ export const MUTANTS: ReadonlyArray<Mutant> = [
   },
   {
     name: "no batch is remembered",
-    program: program(10, 4),
+    program: program(
+      [
+        [life([{ offset: true }])],
+        [life([{ offset: true }, {}]), life([{ batches: [to(0), to(1)] }, { batches: [to(1), to(0)] }, {}])],
+      ],
+      {
+        plain: 1,
+        crashes: [
+          { afterOperations: 126, how: "kill" },
+          { afterOperations: 1, how: "kill" },
+        ],
+      },
+    ),
     finds: /duplicate/,
     plant: () => {
       const check = methodOf(ProducerStateManager.prototype, "check");
@@ -131,7 +148,24 @@ export const MUTANTS: ReadonlyArray<Mutant> = [
   },
   {
     name: "complete before the markers are written",
-    program: program(16, 4),
+    program: program(
+      [
+        [
+          life([{}, { batches: [to(0), to(0)], offset: true }]),
+          life([
+            { batches: [to(0), to(0)], offset: true },
+            { batches: [to(0), to(0), to(1)], offset: true, end: "abort" },
+          ]),
+        ],
+      ],
+      {
+        plain: 3,
+        crashes: [
+          { afterOperations: 29, how: "lost" },
+          { afterOperations: 117, how: "kill" },
+        ],
+      },
+    ),
     finds: /T8|T9|T12/,
     plant: () => {
       const write = methodOf(TransactionMarkers.prototype, "write");
@@ -143,7 +177,10 @@ export const MUTANTS: ReadonlyArray<Mutant> = [
   },
   {
     name: "a marker that fails is not tried again",
-    program: program(2, 4),
+    program: program(
+      [[life([{ batches: [to(0), to(1)] }]), life([{ batches: [to(0), to(0), to(0)], offset: true }, {}])]],
+      { crashes: [{ afterOperations: 85, how: "kill" }] },
+    ),
     finds: /T12/,
     plant: () => {
       const settled = methodOf(TransactionMarkers.prototype, "settled");
@@ -154,19 +191,27 @@ export const MUTANTS: ReadonlyArray<Mutant> = [
   },
   {
     name: "offsets never learn how their transaction ended",
-    program: program(1),
+    program: program([[life([{ offset: true }])]]),
     finds: /T12: the offsets/,
     plant: () => replace(CommittedOffsets.prototype, "endTransaction", () => undefined),
   },
   {
     name: "a coordinator starts empty",
-    program: program(1, 4),
+    program: program([[life([{}])]], {
+      crashes: [
+        { afterOperations: 1, how: "kill" },
+        { afterOperations: 28, how: "kill" },
+      ],
+    }),
     finds: /T12|T9|lost/,
     plant: () => replace(CoordinatorLog.prototype, "replay", () => undefined),
   },
   {
     name: "prepared transactions are left alone after a crash",
-    program: program(2, 4),
+    program: program(
+      [[life([{ end: "abandon" }]), life([{}, { batches: [to(0), to(0), to(1)], offset: true }, { end: "abandon" }])]],
+      { seed: 5, plain: 1, crashes: [{ afterOperations: 106, how: "kill" }] },
+    ),
     finds: /T12/,
     plant: () => {
       const follow = methodOf(TransactionCoordinator.prototype, "follow");
@@ -187,6 +232,35 @@ export const MUTANTS: ReadonlyArray<Mutant> = [
         undoFollow();
         undoLoad();
       };
+    },
+  },
+  {
+    name: "a marker ends whatever its producer has open, of whichever epoch",
+    program: program([
+      [life([{ batches: [to(1)], lateMarker: true }, { batches: [to(1), to(0)], end: "linger" }, {}]), life([{}])],
+      [life([{}])],
+    ]),
+    finds: /T8|T9/,
+    plant: () => {
+      const check = methodOf(ProducerStateManager.prototype, "check");
+      return replace(ProducerStateManager.prototype, "check", function (this: never, batch: object, rules) {
+        return Reflect.get(batch, "control") === undefined ? check.call(this, batch, rules) : { kind: "append" };
+      });
+    },
+  },
+  {
+    name: "the coordinator takes a superseded epoch for the present one",
+    program: program([[life([{}], { nextAfterMs: 0 }), life([{}])], [life([{}])]]),
+    finds: /T13|T8|T9/,
+    plant: () => {
+      const run = methodOf(TransactionCoordinator.prototype, "run");
+      return replace(TransactionCoordinator.prototype, "run", function (this: never, message: never) {
+        const { command, ...rest } = message as { readonly command: TransactionCommand };
+        const known =
+          "transactionalId" in command && (this as TransactionCoordinator).journaled.get(command.transactionalId);
+        const present = known && "producerEpoch" in command ? { producerEpoch: known.producerEpoch } : {};
+        run.call(this, { ...rest, command: { ...command, ...present } });
+      });
     },
   },
 ];
