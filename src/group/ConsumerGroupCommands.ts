@@ -39,7 +39,8 @@ export const consumerHeartbeat = (
   command: GroupCommand<"ConsumerGroupHeartbeat">,
   { state, context, ask, outcome }: Deciding,
 ): void => {
-  const draft = new Draft(state, context);
+  const { mayDescribe } = command;
+  const draft = new Draft(state, mayDescribe === undefined ? context : { ...context, mayDescribe });
   const { memberEpoch } = command.request;
   const leaves = memberEpoch === LEAVE_EPOCH || memberEpoch === LEAVE_STATIC_EPOCH;
   const reply = leaves ? leave(draft, command) : stay(draft, command);

@@ -426,12 +426,13 @@ const maybeResolve = (
   if (!isNew && group.subscriptions().regexes.size === 0) return;
   const volatile = draft.volatileOf(group.groupId);
   if (volatile.resolving) return;
-  const { now, image, config } = draft.context;
+  const { now, image, config, mayDescribe } = draft.context;
   const [any] = group.regexes.values();
   if (any !== undefined && now <= any.timestamp + REGEX_REFRESH_MIN_INTERVAL_MS) return;
   const patterns = subscribed();
   if (patterns.size === 0) return;
-  const names = topicNames(image);
+  const all = topicNames(image);
+  const names = mayDescribe === undefined ? all : all.filter(mayDescribe);
   const due =
     isNew ||
     patterns.size !== group.regexes.size ||

@@ -102,6 +102,8 @@ export interface GroupCommandTypes {
       readonly client: Client;
       /** A fresh UUID: the id of a member that brings none (v0). */
       readonly uuid: Uuid;
+      /** Whether who asks may know of a topic: no other one is told to match a regular expression. Undefined: of any. */
+      readonly mayDescribe?: (topic: string) => boolean;
     };
     reply: ConsumerGroupHeartbeatResponse;
   };
@@ -190,4 +192,6 @@ export interface DecideContext {
   readonly now: Timestamp;
   readonly image: MetadataImage;
   readonly config: BrokerConfig;
+  /** Of the command's asker, where there is an authorizer. */
+  readonly mayDescribe?: (topic: string) => boolean;
 }

@@ -482,6 +482,15 @@ describe("regular expressions", () => {
     expect(member.epoch).toBe(2);
   });
 
+  test("it matches no topic that who asks may not know of", () => {
+    const coordinator = world();
+    coordinator.cluster.create({ name: "t-secret", numPartitions: 1 });
+    const mayDescribe = (topic: string): boolean => topic !== "t-secret";
+    coordinator.heartbeat(join("m", { subscribedTopicNames: null, subscribedTopicRegex: "t.*" }), 1, { mayDescribe });
+    coordinator.advance(0);
+    expect(coordinator.group()!.regexes.get("t.*")?.topics).toEqual(["t"]);
+  });
+
   test("new topics are seen, ten seconds after the last look at the earliest; then only when something is new", () => {
     const coordinator = world();
     const member = subscribe(coordinator, "m", "t.*");

@@ -121,10 +121,15 @@ export class Coordinator {
     return this.answered.get(ask) as GroupReply<C["type"]>;
   }
 
-  heartbeat(request: Partial<ConsumerGroupHeartbeatRequest>, version = 1): ConsumerGroupHeartbeatResponse {
+  heartbeat(
+    request: Partial<ConsumerGroupHeartbeatRequest>,
+    version = 1,
+    rights: { readonly mayDescribe?: (topic: string) => boolean } = {},
+  ): ConsumerGroupHeartbeatResponse {
     return this.ask({
       type: "ConsumerGroupHeartbeat",
       version,
+      ...rights,
       client: { clientId: "client", host: "/127.0.0.1" },
       uuid: this.uuid(),
       request: {
