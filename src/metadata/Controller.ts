@@ -155,7 +155,10 @@ export interface Decision<Reply> {
 /** Kafka's `ProducerIdsBlock.PRODUCER_ID_BLOCK_SIZE`. */
 export const PRODUCER_ID_BLOCK_SIZE = 1000;
 
-/** Finalized in a new cluster at the levels that this build serves. */
+/**
+ * Finalized in a new cluster at the levels that this build serves, and in one whose log is from a build that did not have
+ * the feature yet. A level that is there is left alone; nothing takes one away so far (Kafka's UpdateFeatures).
+ */
 const BROKER_FEATURES: ReadonlyArray<readonly [name: string, level: number]> = [
   [GROUP_VERSION_FEATURE, LATEST_GROUP_VERSION],
   [TRANSACTION_VERSION_FEATURE, LATEST_TRANSACTION_VERSION],
@@ -170,10 +173,11 @@ const activate = (image: MetadataImage, rules: ControllerRules): Decision<undefi
     // Kafka's readers want the metadata.version before anything else.
     const message = { name: METADATA_VERSION_FEATURE, featureLevel: LATEST_METADATA_VERSION };
     records.push({ type: "FeatureLevelRecord", message });
-    for (const [name, featureLevel] of BROKER_FEATURES) {
-      records.push({ type: "FeatureLevelRecord", message: { name, featureLevel } });
-    }
     records.push(minInSyncReplicasDefault(rules.minInSyncReplicas));
+  }
+  for (const [name, featureLevel] of BROKER_FEATURES) {
+    if (image.features.has(name)) continue;
+    records.push({ type: "FeatureLevelRecord", message: { name, featureLevel } });
   }
   return { records, reply: undefined };
 };

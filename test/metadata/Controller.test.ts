@@ -10,14 +10,28 @@ describe("Activate", () => {
     cluster.ask({ type: "Activate" });
     expect(cluster.records).toEqual([
       { type: "FeatureLevelRecord", message: { name: "metadata.version", featureLevel: 30 } },
-      { type: "FeatureLevelRecord", message: { name: "group.version", featureLevel: 1 } },
-      { type: "FeatureLevelRecord", message: { name: "transaction.version", featureLevel: 2 } },
       {
         type: "ConfigRecord",
         message: { resourceType: 4, resourceName: "", name: "min.insync.replicas", value: "1" },
       },
+      { type: "FeatureLevelRecord", message: { name: "group.version", featureLevel: 1 } },
+      { type: "FeatureLevelRecord", message: { name: "transaction.version", featureLevel: 2 } },
     ]);
     expect(metadataVersion(cluster.image)).toBe(30);
+  });
+
+  test("the log of an earlier build gets the features that build did not have, and keeps the levels it has", () => {
+    const cluster = new Cluster();
+    cluster.append([
+      { type: "FeatureLevelRecord", message: { name: "metadata.version", featureLevel: 25 } },
+      { type: "FeatureLevelRecord", message: { name: "transaction.version", featureLevel: 1 } },
+    ]);
+    cluster.ask({ type: "Activate" });
+    expect([...cluster.image.features].sort()).toEqual([
+      ["group.version", 1],
+      ["metadata.version", 25],
+      ["transaction.version", 1],
+    ]);
   });
 
   test("a transaction that a crash left open is aborted", () => {
