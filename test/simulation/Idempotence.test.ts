@@ -19,7 +19,7 @@ const hold = (crashes: number, numRuns: number): void =>
     fc.property(idempotentPrograms(crashes), (program) => {
       expect(findings(program)).toEqual([]);
     }),
-    { seed, numRuns: Number(Bun.env.RUNS ?? numRuns) },
+    { seed, numRuns: Number(Bun.env.RUNS ?? numRuns), includeErrorInReport: true },
   );
 
 describe("idempotent producers: every acknowledged value once, in order", () => {

@@ -20,7 +20,7 @@ const hold = (crashes: number, numRuns: number): void =>
     fc.property(programs(crashes), (program) => {
       expect(findings(program)).toEqual([]);
     }),
-    { seed, numRuns: Number(Bun.env.RUNS ?? numRuns) },
+    { seed, numRuns: Number(Bun.env.RUNS ?? numRuns), includeErrorInReport: true },
   );
 
 describe("transactions: readers see what was committed, whole and in order, and nothing else", () => {

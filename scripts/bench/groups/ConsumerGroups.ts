@@ -260,7 +260,7 @@ export const consumerGroups: MeasureGroup = {
     "group.max.session.timeout.ms": "1800000",
   },
   async measure({ kind, broker, program, scale, add, say }) {
-    const admin = new AdminClient(makeBunPlatform(), { host: broker.host, port: broker.port });
+    const admin = new AdminClient(makeBunPlatform(), [{ host: broker.host, port: broker.port }]);
     const topic = await admin.client.createTopic("t", { partitions: MEMBERS });
     // Twice: the first group warms up either side.
     for (const key of ["warm", "classicStable"]) {

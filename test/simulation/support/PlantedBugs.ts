@@ -56,16 +56,25 @@ const shows = <Program>(
   }
 };
 
-/** Seeds tried behind the recorded one: which order of tasks shows a bug changes with the broker's own timing. */
-const NEXT_SEEDS = 20;
+/** Variants tried beside the recorded program: which one shows a bug changes with the broker's own timing. */
+const VARIANTS = 100;
 
-/** Whether the bug's own program, or the same under one of the next seeds, shows it. */
-export const isCaught = <Program extends { readonly seed: number }>(
-  bug: PlantedBug<Program>,
-  findings: Findings<Program>,
-): boolean => {
-  for (let next = 0; next < NEXT_SEEDS; next++) {
-    if (shows(bug, { ...bug.program, seed: bug.program.seed + next }, findings)) return true;
+interface Timed {
+  readonly seed: number;
+  readonly crashes: ReadonlyArray<{ readonly afterOperations: number }>;
+}
+
+/** The same program with another order of tasks, and a broker that dies a little later. */
+const variant = <Program extends Timed>(program: Program, index: number): Program => ({
+  ...program,
+  seed: program.seed + index,
+  crashes: program.crashes.map((crash) => ({ ...crash, afterOperations: crash.afterOperations + (index % 10) })),
+});
+
+/** Whether the bug's own program, or a variant of it, shows it. */
+export const isCaught = <Program extends Timed>(bug: PlantedBug<Program>, findings: Findings<Program>): boolean => {
+  for (let index = 0; index < VARIANTS; index++) {
+    if (shows(bug, variant(bug.program, index), findings)) return true;
   }
   return false;
 };

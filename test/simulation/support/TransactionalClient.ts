@@ -108,6 +108,20 @@ export class TransactionalClient {
     return this.produce(topic, partition, values, sequence);
   }
 
+  /** Waits until the transaction that has ended is complete: every marker is written. */
+  async completed(): Promise<void> {
+    for (;;) {
+      const answer = await this.ask(
+        "DescribeTransactions",
+        ApiKey.DescribeTransactions,
+        { transactionalIds: [this.transactionalId] },
+        ({ transactionStates }) => transactionStates[0]!.errorCode,
+      );
+      if (!answer.transactionStates[0]!.transactionState.startsWith("Prepare")) return;
+      await this.client.sleep(BACKOFF_MS);
+    }
+  }
+
   /** A batch outside of any transaction, as a request that was late on its way: to be refused. */
   async sendStray(topic: string, partition: number, value: string): Promise<void> {
     await this.produce(topic, partition, [value], this.sequences.get(`${topic}-${partition}`) ?? 0);
