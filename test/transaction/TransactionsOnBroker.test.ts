@@ -1,6 +1,7 @@
 /** Transactions over real sockets and files: what a client of each version is told, and what a restart keeps. */
 import { describe, expect, test } from "bun:test";
 import { KafkaClient } from "../../actors/testing/KafkaClient.ts";
+import { makeBunCodecs } from "../../src/platform/BunCodecs.ts";
 import { makeBunPlatform } from "../../src/platform/BunPlatform.ts";
 import { ZERO_UUID } from "../../src/prelude/Types.ts";
 import { ApiKey, Apis, type KnownApiKey, type RequestOf, type ResponseOf } from "../../src/protocol/ApiKeys.ts";
@@ -149,6 +150,62 @@ test("batches sent at once are written in their order, though the first ones wai
     }
     client.close();
   }));
+
+test.each([1, 2, 3, 4] as const)(
+  "KAFKA-15653: batches of codec %d that wait for the coordinator are written as they came, in every partition",
+  (codec) =>
+    withBroker(async (real) => {
+      const client = clientOf(real, { [ApiKey.Produce]: 12 });
+      const producer = producerOf(client, 2);
+      await producer.findCoordinators("g");
+      await producer.init();
+      const { producerId, producerEpoch } = producer;
+      const compressed = (partition: number, baseSequence: number): Uint8Array =>
+        buildBatch(
+          Array.from({ length: 20 }, (_, index) => ({
+            value: Buffer.from(`${partition} ${baseSequence + index} ${"x".repeat(50)}`),
+          })),
+          {
+            timestamp: 1,
+            producerId,
+            producerEpoch,
+            baseSequence,
+            transactional: true,
+            codec,
+            codecs: makeBunCodecs(),
+          },
+        );
+      // One request each, both partitions in it; the second one comes while the first one is being verified.
+      const send = (baseSequence: number) =>
+        call(client, ApiKey.Produce, {
+          transactionalId: ID,
+          acks: -1,
+          timeoutMs: 5000,
+          topicData: [
+            {
+              name: "t",
+              topicId: ZERO_UUID,
+              partitionData: [0, 1].map((index) => ({ index, records: compressed(index, baseSequence) })),
+            },
+          ],
+        });
+      const answers = await Promise.all([send(0), send(20)]);
+      for (const { responses } of answers) {
+        expect(responses[0]!.partitionResponses.map(({ errorCode }) => errorCode)).toEqual([0, 0]);
+      }
+      await producer.end(true);
+      for (const partition of [0, 1]) {
+        let values: string[] = [];
+        for (let waited = 0; waited < 100 && values.length < 40; waited++) {
+          const seen = await client.readAll("t", partition, { isolation: "read_committed" });
+          values = seen.map(({ value }) => Buffer.from(value ?? []).toString());
+          await client.sleep(10);
+        }
+        expect(values).toEqual(Array.from({ length: 40 }, (_, index) => `${partition} ${index} ${"x".repeat(50)}`));
+      }
+      client.close();
+    }),
+);
 
 describe("a transaction's end", () => {
   for (const version of [1, 2] as const) {
