@@ -274,6 +274,6 @@ test.each([
       codecs,
     };
     const judged = validateBatch(bytes, rules);
-    expect(isRejection(judged) && judged.errorCode).toBe(codec === 5 ? Errors.INVALID_RECORD : Errors.CORRUPT_MESSAGE);
+    expect(isRejection(judged) && judged.error).toBe(codec === 5 ? Errors.INVALID_RECORD : Errors.CORRUPT_MESSAGE);
   },
 );

@@ -20,7 +20,7 @@ import { LostFirstBatches } from "../../../src/partition/LostFirstBatches.ts";
 import { ParkedReplies } from "../../../src/partition/ParkedReplies.ts";
 import { Errors } from "../../../src/protocol/Errors.ts";
 import { FrameAssembler } from "../../../src/protocol/Frame.ts";
-import { MUTANTS as TRANSACTION_MUTANTS } from "./TransactionMutants.ts";
+import { TRANSACTION_BUGS } from "./TransactionBugs.ts";
 
 export interface Mutant {
   readonly name: string;
@@ -46,7 +46,7 @@ const shared = new Uint8Array(4 << 20);
 
 /** A planted bug that is also looked for by programs of transactions. */
 const planted = (name: string): (() => () => void) => {
-  const found = TRANSACTION_MUTANTS.find((mutant) => mutant.name === name);
+  const found = TRANSACTION_BUGS.find((bug) => bug.name === name);
   if (found === undefined) throw new Error(`no mutant ${name}`);
   return found.plant;
 };
