@@ -22,7 +22,13 @@ import { oneBroker } from "../metadata/Cluster.ts";
 
 interface Written extends EncodedRecord {
   readonly offset: number;
+  /** Whose transaction it belongs to; -1: nobody's. */
+  readonly producerId: number;
+  /** A marker has no key and no value: how the producer's transaction ended. */
+  readonly committed?: boolean;
 }
+
+const NO_BYTES = new Uint8Array(0);
 
 interface Timer {
   readonly key: string;
@@ -39,9 +45,10 @@ export const plainJournal = (journal: GroupJournal): unknown => ({
     .sort()
     .map((group) => [
       group,
-      [...journal.offsets.of(group)!]
+      [...(journal.offsets.of(group) ?? [])]
         .sort(([a], [b]) => (a < b ? -1 : 1))
         .map(([topic, partitions]) => [topic, [...partitions].sort(([a], [b]) => a - b)]),
+      [...journal.offsets.openOf(group)].map(({ topic, partition }) => `${topic}-${partition}`).sort(),
     ]),
 });
 
@@ -147,24 +154,53 @@ export class CoordinatorWorld {
     this.apply(resume(this.state(), this.context(), NO_ASK));
   }
 
-  /** Keeps the last record of each key, as the cleaner does; a tombstone may go too. */
+  /**
+   * Keeps the last record of each key, as the cleaner does, below the first transaction that is open; what was aborted
+   * goes, markers stay, and a tombstone may go too.
+   */
   compact(keepTombstones: boolean): void {
+    const open = new Map<number, Written[]>();
+    const aborted = new Set<Written>();
+    for (const record of this.log) {
+      const { producerId, committed } = record;
+      if (producerId < 0) continue;
+      const records = open.get(producerId) ?? [];
+      if (committed === undefined) open.set(producerId, [...records, record]);
+      else {
+        if (!committed) for (const each of records) aborted.add(each);
+        open.delete(producerId);
+      }
+    }
+    const stable = Math.min(this.endOffset, ...[...open.values()].map(([first]) => first!.offset));
     const last = new Map<string, Written>();
     for (const record of this.log) {
-      const key = Buffer.from(record.key).toString("hex");
-      last.delete(key);
-      last.set(key, record);
+      if (record.offset >= stable || record.committed !== undefined || aborted.has(record)) continue;
+      last.set(Buffer.from(record.key).toString("hex"), record);
     }
-    this.log = [...last.values()].filter(({ value }) => keepTombstones || value !== null);
+    const kept = new Set([...last.values()].filter(({ value }) => keepTombstones || value !== null));
+    this.log = this.log.filter(
+      (record) => record.offset >= stable || record.committed !== undefined || kept.has(record),
+    );
+  }
+
+  /** A producer's transaction has ended: its marker. */
+  endTransaction(producerId: number, committed: boolean): void {
+    this.log.push({ key: NO_BYTES, value: NO_BYTES, offset: this.endOffset, producerId, committed });
+    this.endOffset += 1;
+    for (const journal of [this.journal, this.shadow]) journal.offsets.endTransaction(producerId, committed);
   }
 
   /** The fold of the log as it is now. */
   replayed(): GroupJournal {
     const journal = emptyJournal();
-    for (const { key, value, offset } of this.log) {
+    for (const { key, value, offset, producerId, committed } of this.log) {
+      if (committed !== undefined) {
+        journal.offsets.endTransaction(producerId, committed);
+        continue;
+      }
       const event = decodeGroupRecord(key, value);
       invariant(typeof event !== "string", "everything that was written can be read");
-      evolve(journal, event, offset);
+      evolve(journal, event, offset, producerId);
     }
     return journal;
   }
@@ -188,15 +224,16 @@ export class CoordinatorWorld {
 
   private apply(decision: Decision): void {
     const before = decision.volatile.map(({ groupId }) => classicGroup(this.state(), groupId));
+    const producerId = decision.transaction?.producerId ?? -1;
     for (const record of decision.records) {
       const offset = this.endOffset;
       this.endOffset += 1;
       const encoded = encodeGroupRecord(record);
-      this.log.push({ ...encoded, offset });
-      evolve(this.journal, record, offset);
+      this.log.push({ ...encoded, offset, producerId });
+      evolve(this.journal, record, offset, producerId);
       const read = decodeGroupRecord(encoded.key, encoded.value);
       invariant(typeof read !== "string", "everything that is written can be read");
-      evolve(this.shadow, read, offset);
+      evolve(this.shadow, read, offset, producerId);
     }
     for (const { groupId, group } of decision.volatile) {
       if (group === undefined) this.volatile.delete(groupId);
