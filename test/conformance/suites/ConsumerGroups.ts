@@ -5,12 +5,19 @@
  */
 import { existsSync, readdirSync } from "node:fs";
 import { join as path } from "node:path";
+import type { Broker } from "../support/Brokers.ts";
 import { javaScript, javaTool, kcatRun, numberedLines } from "../support/Clients.ts";
 import type { Fields } from "../support/Definitions.ts";
-import { heartbeat as classicHeartbeat, join as classicJoin, coordinated, sync } from "../support/GroupRequests.ts";
+import {
+  heartbeat as classicHeartbeat,
+  join as classicJoin,
+  coordinated,
+  fetchOffsets,
+  sync,
+} from "../support/GroupRequests.ts";
 import { sleep, waitFor } from "../support/Process.ts";
 import { connected, createTopic } from "../support/Requests.ts";
-import { assert, type Context, equal, type Suite } from "../support/Suite.ts";
+import { assert, type ConformanceTest, type Context, equal, type Suite } from "../support/Suite.ts";
 import { at, type Expected, like, listAt, matches, numberAt, textAt } from "../support/Tree.ts";
 import { VerifiableConsumer } from "../support/VerifiableConsumer.ts";
 import { Wire } from "../support/Wire.ts";
@@ -119,6 +126,80 @@ const flow = async (address: string, topic: string, total: number): Promise<void
     await sleep(400);
   }
 };
+
+/** A group of verifiable consumers, and every one that was ever in it. */
+interface Consumers {
+  readonly group: string;
+  readonly protocol: "classic" | "consumer";
+  readonly all: VerifiableConsumer[];
+  readonly alive: VerifiableConsumer[];
+}
+
+/** What its members know to be committed, by partition. */
+const acknowledged = ({ all }: Consumers): number[] =>
+  [0, 1, 2, 3].map((partition) => Math.max(0, ...all.map(({ committed }) => committed.get(partition) ?? 0)));
+
+const committedOf = async (broker: Broker, group: string, topic: string): Promise<number[]> => {
+  const wire = await Wire.open(broker);
+  try {
+    await coordinated(wire, group);
+    const fetched = await fetchOffsets(wire, group, topic, [0, 1, 2, 3]);
+    return listAt(fetched, "groups.0.topics.0.partitions").map((each) => numberAt(each, "committedOffset"));
+  } finally {
+    wire.close();
+  }
+};
+
+/** Both protocols at once: members join, the broker dies in the rebalance that this begins, members leave. */
+const killedWhileRebalancing = (rounds: number, full: boolean): ConformanceTest => ({
+  name: `kill -9 while members of either protocol join and commit, ${rounds} times: no acked commit goes back, every record comes`,
+  own: true,
+  full,
+  timeoutMs: full ? 600_000 : 180_000,
+  async run(context) {
+    const broker = await context.ownBroker(quick);
+    const wire = await Wire.open(broker);
+    const { name } = await createTopic(wire, context.topic(), 4);
+    wire.close();
+    const total = 4000 * (rounds + 1);
+    const groups = (["classic", "consumer"] as const).map((protocol): Consumers => {
+      return { group: context.topic(protocol), protocol, all: [], alive: [] };
+    });
+    const join = async ({ group, protocol, all, alive }: Consumers): Promise<void> => {
+      const member = await VerifiableConsumer.start(context, broker.address, group, name, protocol);
+      all.push(member);
+      alive.push(member);
+    };
+    const producing = flow(broker.address, name, total);
+    for (const each of groups) await join(each);
+    const committing = (): boolean => groups.every((each) => acknowledged(each).some((offset) => offset > 0));
+    await waitFor("both groups commit", 40_000, committing);
+    for (let round = 0; round < rounds; round++) {
+      for (const each of groups) await join(each);
+      const newcomers = groups.map(({ alive }) => alive.at(-1)!);
+      // From the first sign of the rebalance on it dies a little later each time.
+      await waitFor("a newcomer is given something", 40_000, () => newcomers.some(({ assigned }) => assigned.size > 0));
+      await sleep(150 * round);
+      await broker.kill();
+      await broker.start();
+      for (const each of groups) {
+        const before = acknowledged(each);
+        const after = await committedOf(broker, each.group, name);
+        for (const [partition, offset] of before.entries()) {
+          const now = after[partition]!;
+          assert(now >= offset, `${each.protocol}, partition ${partition}: ${now} after ${offset} was acknowledged`);
+        }
+        await each.alive.shift()!.end("SIGTERM");
+      }
+    }
+    await producing;
+    const seen = ({ all }: Consumers): number => new Set(all.flatMap(({ values }) => values)).size;
+    await waitFor(`all ${total} records in both groups`, 60_000, () => groups.every((each) => seen(each) >= total));
+    equal(groups.map(seen), [total, total], "different records");
+    const read = groups.map(({ all }) => all.reduce((sum, { values }) => sum + values.length, 0));
+    context.note(`${read.map((count) => count - total).join(" and ")} repeated`);
+  },
+});
 
 export const suite: Suite = {
   name: "consumer groups",
@@ -543,6 +624,8 @@ export const suite: Suite = {
         matches(described, { groups: [{ errorCode: 0, groupState: "Stable" }] }, "downgraded");
       },
     },
+    killedWhileRebalancing(2, false),
+    killedWhileRebalancing(12, true),
     {
       name: "broker killed while members reconcile: epochs go on, nobody owns twice, Kafka's tool reads the log",
       own: true,

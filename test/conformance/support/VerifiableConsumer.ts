@@ -4,9 +4,19 @@ import { once } from "node:events";
 import { javaArguments, kafkaLibs } from "./Cache.ts";
 import type { Context } from "./Suite.ts";
 
-/** One of Kafka's VerifiableConsumers: what it has now, and every value it has read. */
+interface Event {
+  readonly name: string;
+  readonly value?: string;
+  readonly partitions?: ReadonlyArray<{ readonly partition: number }>;
+  readonly offsets?: ReadonlyArray<{ readonly partition: number; readonly offset: number }>;
+  readonly success?: boolean;
+}
+
+/** One of Kafka's VerifiableConsumers: what it has now, every value it has read, and what it knows to be committed. */
 export class VerifiableConsumer {
   readonly values: string[] = [];
+  /** The highest offset of each partition whose commit was acknowledged. */
+  readonly committed = new Map<number, number>();
   assigned = new Set<number>();
   private rest = "";
   private readonly gone: Promise<unknown>;
@@ -48,11 +58,15 @@ export class VerifiableConsumer {
     return consumer;
   }
 
-  private on(event: { name: string; value?: string; partitions?: Array<{ partition: number }> }): void {
+  private on(event: Event): void {
     const partitions = event.partitions?.map(({ partition }) => partition) ?? [];
     if (event.name === "record_data" && event.value !== undefined) this.values.push(event.value);
     if (event.name === "partitions_assigned") for (const each of partitions) this.assigned.add(each);
     if (event.name === "partitions_revoked") for (const each of partitions) this.assigned.delete(each);
+    if (event.name !== "offsets_committed" || event.success !== true) return;
+    for (const { partition, offset } of event.offsets ?? []) {
+      this.committed.set(partition, Math.max(offset, this.committed.get(partition) ?? 0));
+    }
   }
 
   async end(signal: "SIGTERM" | "SIGKILL"): Promise<void> {

@@ -254,6 +254,7 @@ export const runReader = async (
 ): Promise<void> => {
   const client = clientOf(process);
   let offset = 0;
+  let stable = 0;
   while (!finished()) {
     try {
       const fetched = await client.fetch(TOPIC, partition, offset, {
@@ -265,6 +266,11 @@ export const runReader = async (
         world.read[partition]!.push({ offset: record.offset, value: text(record.value) });
       }
       offset = fetched.nextOffset;
+      const { lastStableOffset } = fetched;
+      if (lastStableOffset >= 0 && lastStableOffset < stable) {
+        world.found.push(`H6: the last stable offset of ${partition} went from ${stable} to ${lastStableOffset}`);
+      }
+      stable = Math.max(stable, lastStableOffset);
       if (fetched.errorCode !== Errors.NONE) await client.sleep(PAUSE_MS);
     } catch {
       client.forgetTopics();
