@@ -119,10 +119,10 @@ const share = (...members: VerifiableConsumer[]): boolean =>
   members.reduce((sum, { assigned }) => sum + assigned.size, 0) === 4 &&
   new Set(members.flatMap(({ assigned }) => [...assigned])).size === 4;
 
-/** Produces `v0 … v(total-1)` over some seconds. */
+/** Produces `v0 … v(total-1)` over some seconds; a broker that is down is waited for. */
 const flow = async (address: string, topic: string, total: number): Promise<void> => {
   for (let sent = 0; sent < total; sent += 1000) {
-    await kcatRun(address, ["-P", "-t", topic], { input: numberedLines(1000, sent) });
+    await kcatRun(address, ["-P", "-E", "-t", topic], { input: numberedLines(1000, sent) });
     await sleep(400);
   }
 };
