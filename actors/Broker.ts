@@ -14,6 +14,7 @@ import type { Ports } from "../src/api/Ports.ts";
 import type { HandlerTable } from "../src/api/Router.ts";
 import type { BrokerConfig } from "../src/config/BrokerConfig.ts";
 import { type BrokerListener, resolveListeners } from "../src/config/Listeners.ts";
+import type { CleaningWork } from "../src/log/CleaningPass.ts";
 import { controllerRules } from "../src/metadata/ControllerRules.ts";
 import { EffectiveConfig } from "../src/metadata/EffectiveConfig.ts";
 import type { Clock } from "../src/platform/Clock.ts";
@@ -48,6 +49,8 @@ export interface Platform {
   readonly random: Random;
   readonly tasks: TaskList;
   readonly codecs: Codecs;
+  /** A thread for compaction's work on bytes; none in a simulation, where everything happens in one. */
+  readonly cleaningWork?: () => CleaningWork;
 }
 
 export interface BrokerOptions {
@@ -288,6 +291,7 @@ export const startBroker = (platform: Platform, options: BrokerOptions): Effect.
           random,
           disk,
           codecs,
+          cleaningWork: platform.cleaningWork,
           config: current,
           path: directory.path,
           maintained: (wanted) => replicas.maintained(wanted),

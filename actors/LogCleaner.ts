@@ -1,11 +1,11 @@
 /**
- * The log cleaner: one compaction at a time, the dirtiest log first, in slices so short that clients do not notice. What
- * must stay true: a log changes only in its partition's actor; a crash at any moment leaves a group of segments as it
+ * The log cleaner: one compaction at a time, the dirtiest log first. The work on bytes is another thread's where there is
+ * one, so that clients do not notice; here chunks are read and written. What must stay true: a log changes only in its partition's actor; a crash at any moment leaves a group of segments as it
  * was or as it became (C9); what cannot be cleaned is told once and left alone.
  */
 import type { BrokerConfig } from "../src/config/BrokerConfig.ts";
 import type { TopicConfig } from "../src/config/TopicConfig.ts";
-import type { CleaningRules, LastBatch } from "../src/log/BatchCleaner.ts";
+import type { LastBatch } from "../src/log/BatchCleaner.ts";
 import {
   CLEANER_OFFSET_FILE,
   decodeOffsetCheckpoint,
@@ -13,7 +13,7 @@ import {
   partitionDirectory,
   partitionOfDirectory,
 } from "../src/log/Checkpoints.ts";
-import { CleanedTransactions } from "../src/log/CleanedTransactions.ts";
+import { CleaningPass, type CleaningWork, type PassStart } from "../src/log/CleaningPass.ts";
 import {
   buildOffsetMap,
   type Cleanable,
@@ -25,7 +25,7 @@ import {
   removeLeftovers,
 } from "../src/log/LogCleaner.ts";
 import type { LogSegment } from "../src/log/LogSegment.ts";
-import { BYTES_PER_KEY, OffsetMap } from "../src/log/OffsetMap.ts";
+import { BYTES_PER_KEY } from "../src/log/OffsetMap.ts";
 import type { UnifiedLog } from "../src/log/UnifiedLog.ts";
 import type { PartitionView } from "../src/partition/PartitionView.ts";
 import type { Clock } from "../src/platform/Clock.ts";
@@ -40,6 +40,8 @@ export interface LogCleanerEnvironment {
   readonly random: Random;
   readonly disk: Disk;
   readonly codecs: Codecs;
+  /** Another thread for the work on bytes; without one it is done here, a little at a time. */
+  readonly cleaningWork: (() => CleaningWork) | undefined;
   readonly config: () => BrokerConfig;
   /** The log directory. */
   readonly path: string;
@@ -168,31 +170,32 @@ export class LogCleaner {
   }
 
   /** Answers the offset up to which the log is clean now. */
-  private async clean({ partition, config, view, cleanable }: Job): Promise<Offset> {
-    const { clock, codecs } = this.environment;
+  private async clean(job: Job): Promise<Offset> {
+    const { codecs, cleaningWork } = this.environment;
+    const work = cleaningWork?.() ?? new CleaningPass(codecs);
+    try {
+      return await this.cleanWith(work, job);
+    } finally {
+      work.end();
+    }
+  }
+
+  private async cleanWith(work: CleaningWork, { partition, config, view, cleanable }: Job): Promise<Offset> {
+    const { clock, disk } = this.environment;
     const { log } = view;
     // A segment that an earlier pass left under its swap name has to have its own first: the next would take it away.
     for (const segment of log.segments) if (segment.isSwapped) await this.finishSwap(partition, log, segment);
     removeLeftovers(this.environment.disk, log);
     const pace = this.pace(() => partition.view?.log === log);
     const { firstDirtyOffset, endOffset } = cleanable;
-    const map = this.offsetMap(endOffset - firstDirtyOffset);
-    const maxDecompressedBytes = Math.max(MIN_DECOMPRESSED_LIMIT, 4 * config.number("max.message.bytes"));
-    const decoding = { codecs, maxDecompressedBytes };
-    const indexing = { map, transactions: new CleanedTransactions(), ...decoding };
-    const end = await buildOffsetMap(log, firstDirtyOffset, endOffset, indexing, pace);
+    await work.begin(this.passStart(endOffset - firstDirtyOffset, config));
+    const end = await buildOffsetMap(log, firstDirtyOffset, endOffset, work, pace);
     if (end <= firstDirtyOffset) throw new Error("log.cleaner.dedupe.buffer.size is too small for one batch's keys");
-    const rules: Omit<CleaningRules, "producers" | "highWatermark"> = {
-      map,
-      transactions: new CleanedTransactions(),
-      now: clock.wall(),
-      deleteRetentionMs: config.number("delete.retention.ms"),
-      ...decoding,
-    };
+    await work.beginCleaning({ now: clock.wall(), deleteRetentionMs: config.number("delete.retention.ms") });
     for (const group of groupSegments(log, end)) {
       const now = partition.view ?? view;
-      const live = { ...rules, producers: lastBatches(now), highWatermark: now.highWatermark };
-      const cleaned = await cleanGroup(this.environment.disk, log, group, live, pace);
+      const live = { producers: lastBatches(now), highWatermark: now.highWatermark };
+      const cleaned = await cleanGroup(disk, log, group, live, work, pace);
       const old = group.map(({ segment }) => segment);
       if (cleaned !== undefined) await this.swap(partition, log, old, cleaned, config);
     }
@@ -200,13 +203,17 @@ export class LogCleaner {
   }
 
   /** As much memory as the dirty part's keys can need, and no more than is allowed. */
-  private offsetMap(records: number): OffsetMap {
+  private passStart(records: number, topic: TopicConfig): PassStart {
     const { config, random } = this.environment;
     const loadFactor = config().number("log.cleaner.io.buffer.load.factor");
     const allowed = config().number("log.cleaner.dedupe.buffer.size");
     const needed = (Math.ceil((records + 1) / loadFactor) + 2) * BYTES_PER_KEY;
-    const key = Array.from({ length: 4 }, () => random.below(0x1_0000_0000));
-    return new OffsetMap(Math.min(allowed, needed), loadFactor, key);
+    return {
+      mapBytes: Math.min(allowed, needed),
+      loadFactor,
+      hashKey: Array.from({ length: 4 }, () => random.below(0x1_0000_0000)),
+      maxDecompressedBytes: Math.max(MIN_DECOMPRESSED_LIMIT, 4 * topic.number("max.message.bytes")),
+    };
   }
 
   /**

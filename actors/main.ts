@@ -21,6 +21,7 @@ import type { Disk } from "../src/platform/Disk.ts";
 import { type Log, makeLogger } from "../src/platform/Logger.ts";
 import { sha256 } from "../src/platform/Sha256.ts";
 import { type Broker, startBroker } from "./Broker.ts";
+import { startCleaningThread } from "./CleaningThread.ts";
 import { type HttpDoor, openHttpDoor, probeHttpListeners } from "./HttpDoor.ts";
 import { StartupError } from "./StartupError.ts";
 import type { Tool } from "./Tool.ts";
@@ -103,7 +104,7 @@ const main = async (args: ReadonlyArray<string>): Promise<void> => {
   if (parsed.kind === "help") return void process.stdout.write(parsed.text);
   if (parsed.kind === "error") return fail(parsed.message, 2);
   const { configFile, overrides, logFormat } = parsed.arguments;
-  const platform = makeBunPlatform();
+  const platform = { ...makeBunPlatform(), cleaningWork: startCleaningThread };
   const log = makeLogger({ format: logFormat, now: () => platform.clock.wall() });
   const loaded = loadBrokerConfig({
     file: readConfigFile(platform.disk, configFile),

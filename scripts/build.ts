@@ -57,6 +57,7 @@ await bundle("bun", [
   "actors/main.ts",
   "actors/testing/index.ts",
   "actors/testing/BrokerChild.ts",
+  "actors/CleanerWorker.ts",
   "src/platform/SyncfsWorker.ts",
 ]);
 await bundle("node", ["actors/testing/index.ts"]);

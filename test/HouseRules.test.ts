@@ -129,11 +129,12 @@ function layers(files: ReadonlyArray<SourceFile>): ReadonlySet<string> {
 }
 
 /**
- * Where the real runtime is meant: the program's entry, what guards a simulation against it, and what puts a broker into
- * a test's own process or a child of it.
+ * Where the real runtime is meant: the program's entry and that of its thread, what guards a simulation against it, and
+ * what puts a broker into a test's own process or a child of it.
  */
 const meetsRuntime = new Set([
   "actors/main.ts",
+  "actors/CleanerWorker.ts",
   "actors/simulation/Tripwires.ts",
   "actors/simulation/Simulation.ts",
   ...["TestBroker", "InProcessBroker", "BrokerChild", "ChildBroker", "FindBun"].map(

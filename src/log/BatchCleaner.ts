@@ -201,23 +201,26 @@ const keptRecords = (
   let tombstones = false;
   let maxTimestamp = -1;
   let position = 0;
+  // Neighbours that stay are copied together.
+  let run = 0;
   for (let index = 0; index < info.recordCount; index++) {
     walk.read(plain, position);
     const { end } = walk;
     if (stays(plain, info.baseOffset + walk.offsetDelta, tombstonesStay, map)) {
       if (!walk.hasValue) tombstones = true;
       maxTimestamp = Math.max(maxTimestamp, info.baseTimestamp + walk.timestampDelta);
-      target?.set(plain.subarray(position, end), length);
-      length += end - position;
       count++;
-    } else if (target === undefined) {
-      // What came before stays as it is.
-      target = new Uint8Array(plain.length);
-      target.set(plain.subarray(0, length));
+    } else {
+      target ??= new Uint8Array(plain.length);
+      if (position > run) target.set(plain.subarray(run, position), length);
+      length += position - run;
+      run = end;
     }
     position = end;
   }
-  return { bytes: target?.subarray(0, length) ?? plain.subarray(0, length), count, tombstones, maxTimestamp };
+  if (target === undefined) return { bytes: plain.subarray(0, position), count, tombstones, maxTimestamp };
+  if (position > run) target.set(plain.subarray(run, position), length);
+  return { bytes: target.subarray(0, length + position - run), count, tombstones, maxTimestamp };
 };
 
 /** The record under the walk. One without a key is no record of a compacted log. */

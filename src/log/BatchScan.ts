@@ -63,3 +63,31 @@ export const scanBatches = async (
   }
   return { position, stop: "end" };
 };
+
+/**
+ * Whole batches from `start` on, at least one and otherwise no more than `bytes`, in memory of their own; undefined when
+ * none begins there. `end` is a batch boundary.
+ */
+export const readBatches = async (
+  file: DiskFile,
+  start: Position,
+  end: Position,
+  bytes: number,
+): Promise<Uint8Array | undefined> => {
+  let wanted = Math.min(Math.max(bytes, HEADER_SIZE), end - start);
+  for (;;) {
+    const chunk = allocateUninitialised(wanted);
+    const there = await file.readAside(chunk, start);
+    let at = 0;
+    while (there - at >= HEADER_SIZE) {
+      const size = batchSize(chunk, at);
+      if (size < HEADER_SIZE || magicOf(chunk, at) !== MAGIC) return undefined;
+      if (at + size > there) break;
+      at += size;
+    }
+    if (at > 0) return chunk.subarray(0, at);
+    const size = there >= LOG_OVERHEAD ? batchSize(chunk, 0) : 0;
+    if (size < HEADER_SIZE || size <= wanted || start + size > end) return undefined;
+    wanted = size;
+  }
+};

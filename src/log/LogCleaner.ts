@@ -9,10 +9,9 @@
  */
 import type { Disk } from "../platform/Disk.ts";
 import { isPending, type Offset, type Position, type Timestamp } from "../prelude/Types.ts";
-import type { BatchInfo } from "../record/BatchInfo.ts";
-import { checkCrc, readBatchInfo } from "../record/RecordBatch.ts";
-import { type CleaningRules, cleanBatch, indexKeys } from "./BatchCleaner.ts";
-import { scanBatches } from "./BatchScan.ts";
+import { readBatchInfo } from "../record/RecordBatch.ts";
+import { readBatches } from "./BatchScan.ts";
+import type { CleaningWork, GroupState } from "./CleaningPass.ts";
 import { CorruptLog } from "./CorruptLog.ts";
 import { LogSegment } from "./LogSegment.ts";
 import { decodeSnapshot, placeSnapshot } from "./LogSnapshot.ts";
@@ -85,40 +84,44 @@ export const cleanableOf = async (
   return { firstDirtyOffset, endOffset, ratio, due: overdue || ratio > policy.minCleanableRatio };
 };
 
-/** Visits the batches of a segment in slices, each one's CRC checked; the visitor stops the walk with false. */
-const eachBatch = async (
+/** Gives `visit` the segment's batches in chunks, the next one read meanwhile; false from it ends the walk, and is the answer. */
+const eachChunk = async (
   segment: LogSegment,
+  chunkBytes: number,
   pace: Pace,
-  visit: (bytes: Uint8Array, at: number, info: BatchInfo, isLast: boolean) => boolean,
+  visit: (chunk: Uint8Array, position: Position, isLast: boolean) => Promise<boolean>,
 ): Promise<boolean> => {
   const { size } = segment;
+  const read = (position: Position): Promise<Uint8Array | undefined> => {
+    const reading = readBatches(segment.file, position, size, chunkBytes);
+    // Heard by whoever awaits it; it may fail before anyone does.
+    reading.catch(() => undefined);
+    return reading;
+  };
   segment.acquire();
+  let next: Promise<Uint8Array | undefined> | undefined;
   try {
+    next = size > 0 ? read(0) : undefined;
     for (let position: Position = 0; position < size; ) {
-      let ended = false;
-      let damaged: Position = -1;
-      const scan = await scanBatches(segment.file, position, size, (bytes, at, length, where) => {
-        if (where > position && pace.spent(length)) return false;
-        if (!checkCrc(bytes, at)) {
-          damaged = where;
-          return false;
-        }
-        if (visit(bytes, at, readBatchInfo(bytes, at), where + length === size)) return true;
-        ended = true;
-        return false;
-      });
-      if (ended) return false;
-      if (damaged >= 0 || scan.stop === "invalid") {
-        throw new CorruptLog(segment.path(".log"), scan.position, "no valid batch where one must begin");
-      }
-      position = scan.position;
-      if (position < size) await pace.rest();
+      const chunk = await next;
+      if (chunk === undefined) throw damaged(segment, position);
+      const { length } = chunk;
+      const behind = position + length;
+      next = behind < size ? read(behind) : undefined;
+      if (!(await visit(chunk, position, behind === size))) return false;
+      position = behind;
+      if (pace.spent(length)) await pace.rest();
     }
     return true;
   } finally {
+    // The file stays until nobody reads it.
+    await next?.catch(() => undefined);
     segment.release();
   }
 };
+
+const damaged = (segment: LogSegment, position: Position): CorruptLog =>
+  new CorruptLog(segment.path(".log"), position, "no valid batch where one must begin");
 
 const abortedIn = async (log: UnifiedLog, from: Offset, to: Offset) => {
   const found = log.abortedTransactions(from, to);
@@ -126,28 +129,32 @@ const abortedIn = async (log: UnifiedLog, from: Offset, to: Offset) => {
 };
 
 /**
- * Fills the map of `rules` with the keys of `[from, end)` until that is done or the map is full. Answers the offset
- * (exclusive) up to which superseded records are now known; `from` when not even one batch found room.
+ * Gives `work` the keys of `[from, end)` until that is done or its map is full. Answers the offset (exclusive) up to which
+ * superseded records are now known; `from` when not even one batch found room.
  */
 export const buildOffsetMap = async (
   log: UnifiedLog,
   from: Offset,
   end: Offset,
-  rules: Pick<CleaningRules, "map" | "transactions" | "codecs" | "maxDecompressedBytes">,
+  work: CleaningWork,
   pace: Pace,
 ): Promise<Offset> => {
-  const { map, transactions } = rules;
-  transactions.add(await abortedIn(log, from, end));
+  await work.aborted(await abortedIn(log, from, end));
   const { segments } = log;
   for (const [index, segment] of segments.entries()) {
     const next = segments[index + 1]?.baseOffset ?? end;
     if (next <= from) continue;
     if (segment.baseOffset >= end) break;
-    const whole = await eachBatch(segment, pace, (bytes, at, info) => indexKeys(bytes, at, info, from, rules));
-    if (!whole) return Math.max(from, map.latestOffset + 1);
-    map.latestOffset = next - 1;
+    let latest = -1;
+    const whole = await eachChunk(segment, work.chunkBytes, pace, async (chunk, position) => {
+      const indexed = await work.index(chunk, from);
+      if (indexed.damagedAt !== undefined) throw damaged(segment, position + indexed.damagedAt);
+      latest = indexed.latestOffset;
+      return !indexed.full;
+    });
+    if (!whole) return Math.max(from, latest + 1);
   }
-  return map.latestOffset + 1;
+  return end;
 };
 
 /** A segment to be cleaned and where the next one begins. */
@@ -205,7 +212,8 @@ export const cleanGroup = async (
   disk: Disk,
   log: UnifiedLog,
   group: ReadonlyArray<Source>,
-  rules: CleaningRules,
+  state: GroupState,
+  work: CleaningWork,
   pace: Pace,
 ): Promise<LogSegment | undefined> => {
   const [first, ...others] = group;
@@ -214,46 +222,35 @@ export const cleanGroup = async (
   const cleaned = LogSegment.cleaned(disk, log.directory, first.segment.baseOffset, indexIntervalBytes);
   let changed = others.length > 0;
   let chunks: Uint8Array[] = [];
-  let infos: BatchInfo[] = [];
   let pending = 0;
   const write = async (): Promise<void> => {
     if (pending === 0) return;
-    const taking = writeFully(cleaned.file, chunks, cleaned.size, pending);
-    if (isPending(taking)) await taking;
-    // An emptied batch has no record that a search by time could find.
-    for (const info of infos) {
-      cleaned.appended(info.recordCount === 0 ? { ...info, maxTimestamp: -1 } : info, indexIntervalBytes);
+    await writeFully(cleaned.file, chunks, cleaned.size, pending);
+    for (const chunk of chunks) {
+      for (let at = 0; at < chunk.length; ) {
+        const info = readBatchInfo(chunk, at);
+        // An emptied batch has no record that a search by time could find.
+        cleaned.appended(info.recordCount === 0 ? { ...info, maxTimestamp: -1 } : info, indexIntervalBytes);
+        at += info.sizeInBytes;
+      }
     }
     cleaned.writeIndexes(false);
     chunks = [];
-    infos = [];
     pending = 0;
-  };
-  let due = false;
-  const writing: Pace = {
-    spent: (bytes) => {
-      due = pace.spent(bytes);
-      return due || pending >= WRITE_BYTES;
-    },
-    rest: async () => {
-      await write();
-      if (due) await pace.rest();
-    },
   };
   for (const { segment } of group) segment.acquire();
   try {
+    await work.beginGroup(state);
     for (const [index, { segment, endOffset }] of group.entries()) {
-      rules.transactions.add(await abortedIn(log, segment.baseOffset, endOffset));
-      await eachBatch(segment, writing, (bytes, at, info, isLast) => {
-        const kept = cleanBatch(bytes, at, info, isLast && index === group.length - 1, rules);
-        if (kept.aborted !== undefined) cleaned.appendAborted(kept.aborted);
-        if (kept.changed) changed = true;
-        if (kept.bytes === undefined) return true;
-        // The chunk it lies in is read into again after this walk.
-        const own = kept.changed ? kept.bytes : kept.bytes.slice();
-        chunks.push(own);
-        infos.push(kept.changed ? readBatchInfo(own, 0) : info);
-        pending += own.length;
+      await work.aborted(await abortedIn(log, segment.baseOffset, endOffset));
+      await eachChunk(segment, work.chunkBytes, pace, async (chunk, position, isLast) => {
+        const kept = await work.clean(chunk, isLast && index === group.length - 1);
+        if (kept.damagedAt !== undefined) throw damaged(segment, position + kept.damagedAt);
+        for (const one of kept.aborted) cleaned.appendAborted(one);
+        changed ||= kept.changed;
+        chunks.push(kept.bytes);
+        pending += kept.bytes.length;
+        if (pending >= WRITE_BYTES) await write();
         return true;
       });
       await write();
@@ -264,13 +261,9 @@ export const cleanGroup = async (
     }
     cleaned.seal();
     await cleaned.indexesSaved();
-    for (const file of [cleaned.file, ...cleaned.filesToFlush()]) {
-      const flushing = file.flush();
-      if (isPending(flushing)) await flushing;
-    }
+    for (const file of [cleaned.file, ...cleaned.filesToFlush()]) await file.flush();
     cleaned.closeFlushed();
-    const flushing = disk.flushDirectory(log.directory);
-    if (isPending(flushing)) await flushing;
+    await disk.flushDirectory(log.directory);
     return cleaned;
   } catch (error) {
     cleaned.discard();

@@ -151,7 +151,8 @@ export class OffsetMap {
   private find(bytes: Uint8Array, start: number, end: number): number {
     const { words, hash, slots } = this;
     sipHash128(this.key, bytes, start, end, hash, 0);
-    let slot = hash[0]! % slots;
+    // The hash as a fraction: a product where a remainder would be a division.
+    let slot = Math.floor((hash[0]! / HIGH) * slots);
     for (;;) {
       const at = slot * WORDS;
       if (words[at + 4] === 0 && words[at + 5] === 0) return at;

@@ -3,10 +3,10 @@
  * before and after.
  */
 import type { LastBatch } from "../../src/log/BatchCleaner.ts";
-import { CleanedTransactions } from "../../src/log/CleanedTransactions.ts";
+import { CleaningPass, type CleaningWork } from "../../src/log/CleaningPass.ts";
 import { buildOffsetMap, cleanGroup, describeCleaned, groupSegments, type Pace } from "../../src/log/LogCleaner.ts";
 import type { LogState } from "../../src/log/LogState.ts";
-import { BYTES_PER_KEY, OffsetMap } from "../../src/log/OffsetMap.ts";
+import { BYTES_PER_KEY } from "../../src/log/OffsetMap.ts";
 import type { UnifiedLog } from "../../src/log/UnifiedLog.ts";
 import { makeBunCodecs } from "../../src/platform/BunCodecs.ts";
 import type { Disk } from "../../src/platform/Disk.ts";
@@ -24,6 +24,8 @@ export interface CleaningOptions {
   /** Keys the map has room for. */
   readonly mapKeys?: number;
   readonly firstDirty?: number;
+  /** Who does the work on bytes; default: here, batch by batch. */
+  readonly work?: CleaningWork;
   /** Called when a group has taken its place. */
   readonly swapped?: () => void | Promise<void>;
 }
@@ -36,30 +38,27 @@ export const cleanLog = async (
   options: CleaningOptions,
 ): Promise<number> => {
   const { now, deleteRetentionMs = 1000, mapKeys = 1000, firstDirty = 0 } = options;
-  const map = new OffsetMap((mapKeys + 2) * BYTES_PER_KEY, mapKeys / (mapKeys + 2), [1, 2, 3, 4]);
-  const decoding = { codecs, maxDecompressedBytes: 1 << 24 };
+  // A chunk is a batch, so that every boundary between chunks is tried.
+  const work = options.work ?? new CleaningPass(codecs, 1);
+  await work.begin({
+    mapBytes: (mapKeys + 2) * BYTES_PER_KEY,
+    loadFactor: mapKeys / (mapKeys + 2),
+    hashKey: [1, 2, 3, 4],
+    maxDecompressedBytes: 1 << 24,
+  });
   const lastStable = state.lastStableOffset(state.logEndOffset);
   const ends = log.segments.map((_, index) => log.segments[index + 1]?.baseOffset ?? -1);
   const end = Math.max(0, ...ends.filter((each) => each <= lastStable));
   if (end <= firstDirty) return firstDirty;
-  const indexing = { map, transactions: new CleanedTransactions(), ...decoding };
-  const cleanEnd = await buildOffsetMap(log, firstDirty, end, indexing, oneByOne);
+  const cleanEnd = await buildOffsetMap(log, firstDirty, end, work, oneByOne);
   const producers = new Map<number, LastBatch>();
   for (const { producerId, epoch, batches } of state.producers.entries()) {
     producers.set(producerId, { lastOffset: batches.at(-1)?.lastOffset ?? -1, epoch });
   }
-  const transactions = new CleanedTransactions();
-  const rules = {
-    map,
-    transactions,
-    producers,
-    highWatermark: state.logEndOffset,
-    now,
-    deleteRetentionMs,
-    ...decoding,
-  };
+  await work.beginCleaning({ now, deleteRetentionMs });
+  const live = { producers, highWatermark: state.logEndOffset };
   for (const group of groupSegments(log, cleanEnd)) {
-    const cleaned = await cleanGroup(disk, log, group, rules, oneByOne);
+    const cleaned = await cleanGroup(disk, log, group, live, work, oneByOne);
     if (cleaned === undefined) continue;
     const old = group.map(({ segment }) => segment);
     cleaned.renameToSwap();

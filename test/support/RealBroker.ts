@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as Effect from "effect/Effect";
 import { type Broker, startBroker } from "../../actors/Broker.ts";
+import { startCleaningThread } from "../../actors/CleaningThread.ts";
 import { KafkaClient } from "../../actors/testing/KafkaClient.ts";
 import { BrokerConfig } from "../../src/config/BrokerConfig.ts";
 import { makeBunPlatform } from "../../src/platform/BunPlatform.ts";
@@ -26,7 +27,7 @@ export const startRealBroker = async (
   directory: string,
   settings: Readonly<Record<string, string>> = {},
 ): Promise<RealBroker> => {
-  const platform = makeBunPlatform();
+  const platform = { ...makeBunPlatform(), cleaningWork: startCleaningThread };
   const log: string[] = [];
   const broker = await Effect.runPromise(
     startBroker(platform, {
