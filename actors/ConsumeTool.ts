@@ -9,11 +9,11 @@ import { regexMatcher } from "../src/group/SubscribedRegex.ts";
 import type { Clock } from "../src/platform/Clock.ts";
 import type { Terminal } from "../src/platform/Terminal.ts";
 import type { MonotonicMs, Offset, TopicPartition } from "../src/prelude/Types.ts";
-import { KafkaDoor } from "./KafkaDoor.ts";
+import { withDoor } from "./Doors.ts";
 import { type Extent, extentsOf, locate } from "./Places.ts";
 import { Progress } from "./Progress.ts";
 import { RecordPrinter } from "./RecordPrinter.ts";
-import type { Tool } from "./Tool.ts";
+import type { ExitCode, Tool } from "./Tool.ts";
 
 type FromPartitions = Extract<ConsumeFrom, { readonly kind: "partitions" }>;
 type FromGroup = Extract<ConsumeFrom, { readonly kind: "group" }>;
@@ -26,18 +26,14 @@ const COMMIT_MS = 1000;
 /** The same trouble is told again after this time. */
 const TROUBLE_MS = 10_000;
 
-export const runConsumeTool: Tool<ConsumeArguments> = async (args, platform, terminal) => {
-  const door = new KafkaDoor(platform, args.brokers);
-  try {
+export const runConsumeTool: Tool<ConsumeArguments> = (args, platform, terminal) =>
+  withDoor(platform, args, async (door): Promise<ExitCode> => {
     const tool = new ConsumeTool(args, door, platform.clock, terminal);
     const { from } = args;
     if (from.kind === "group") await tool.fromGroup(from);
     else await tool.fromPartitions(from);
     return 0;
-  } finally {
-    door.close();
-  }
-};
+  });
 
 const nameOf = ({ topic, partition }: TopicPartition): string => `${topic} [${partition}]`;
 

@@ -16,6 +16,7 @@ import type {
 } from "../src/cli/RecordDoor.ts";
 import type { TopicDoor } from "../src/cli/TopicDoor.ts";
 import type { Endpoint } from "../src/platform/Network.ts";
+import type { Offset, Timestamp } from "../src/prelude/Types.ts";
 import { errorName } from "../src/protocol/Errors.ts";
 import type { NewRecord } from "../src/record/RecordBatchBuilder.ts";
 import { AdminClient } from "./AdminClient.ts";
@@ -98,7 +99,7 @@ export class KafkaDoor implements RecordDoor {
     return new KafkaSink(producer, acks, transaction !== undefined);
   }
 
-  close(): void {
+  async close(): Promise<void> {
     this.admin.close();
   }
 }
@@ -143,6 +144,12 @@ const delivery = ({ topic, partition, node, records, nextOffset, ...bounds }: Po
   ),
 });
 
+const acknowledged = (base: Offset, appended: Timestamp): Sent => ({
+  type: "ok",
+  offsetOf: (index) => (base < 0 ? -1 : base + index),
+  timestampOf: () => appended,
+});
+
 class KafkaSink implements RecordSink {
   constructor(
     private readonly producer: KafkaProducer,
@@ -165,9 +172,9 @@ class KafkaSink implements RecordSink {
 
   async send(topic: string, partition: number, records: ReadonlyArray<NewRecord>): Promise<Sent> {
     const outcome = await this.producer.send(topic, partition, records);
-    if (outcome.type === "ok") return { type: "ok", offset: outcome.baseOffset, timestamp: outcome.logAppendTime };
+    if (outcome.type === "ok") return acknowledged(outcome.baseOffset, outcome.logAppendTime);
     // Nobody asked for an answer.
-    if (outcome.error === "LOCAL_NO_ACK") return { type: "ok", offset: -1, timestamp: -1 };
+    if (outcome.error === "LOCAL_NO_ACK") return acknowledged(-1, -1);
     return { type: outcome.type, error: outcome.error };
   }
 

@@ -11,21 +11,15 @@ import { StickyPartitions } from "../src/client/Partitioner.ts";
 import { OutputClosed, type Terminal } from "../src/platform/Terminal.ts";
 import { partitionForKey } from "../src/record/Murmur2.ts";
 import { TIMESTAMP_TYPE_BIT, TRANSACTIONAL_BIT } from "../src/record/RecordBatch.ts";
-import { KafkaDoor } from "./KafkaDoor.ts";
+import { withDoor } from "./Doors.ts";
 import { type Outgoing, ProduceBatches, type SentBatch, sizeOf } from "./ProduceBatches.ts";
 import { Progress } from "./Progress.ts";
 import { RecordPrinter } from "./RecordPrinter.ts";
 import type { ExitCode, Tool } from "./Tool.ts";
 import type { ClientPlatform } from "./testing/KafkaConnection.ts";
 
-export const runProduceTool: Tool<ProduceArguments> = async (args, platform, terminal) => {
-  const door = new KafkaDoor(platform, args.brokers);
-  try {
-    return await new ProduceTool(args, door, platform, terminal).run();
-  } finally {
-    door.close();
-  }
-};
+export const runProduceTool: Tool<ProduceArguments> = (args, platform, terminal) =>
+  withDoor(platform, args, (door) => new ProduceTool(args, door, platform, terminal).run());
 
 const asError = (error: unknown): Error => (error instanceof Error ? error : new Error(String(error)));
 
@@ -172,13 +166,14 @@ class ProduceTool {
   private written(
     record: Outgoing,
     index: number,
-    { offset, timestamp }: Extract<Sent, { readonly type: "ok" }>,
+    { offsetOf, timestampOf }: Extract<Sent, { readonly type: "ok" }>,
   ): ConsumedRecord {
     const { codec, transaction } = this.args;
+    const timestamp = timestampOf(index);
     const appended = timestamp >= 0;
     return {
       ...record,
-      offset: offset < 0 ? -1 : offset + index,
+      offset: offsetOf(index),
       timestamp: appended ? timestamp : record.timestamp,
       leaderEpoch: -1,
       producerId: this.sink.producerId,

@@ -15,8 +15,7 @@ import {
 } from "../src/cli/TopicReport.ts";
 import { regexMatcher } from "../src/group/SubscribedRegex.ts";
 import type { TopicPartition } from "../src/prelude/Types.ts";
-import { withAdminClient } from "./AdminClient.ts";
-import { KafkaTopics } from "./KafkaTopics.ts";
+import { withDoor } from "./Doors.ts";
 import { type Extent, extentsOf, locate } from "./Places.ts";
 import type { ExitCode, Tool } from "./Tool.ts";
 
@@ -28,9 +27,9 @@ interface Report {
   readonly refused: boolean;
 }
 
-export const runTopicTool: Tool<TopicArguments> = ({ brokers, format, command }, platform, terminal) =>
-  withAdminClient(platform, brokers, async (admin): Promise<ExitCode> => {
-    const { text, refused } = await new TopicTool(new KafkaTopics(admin), format).run(command);
+export const runTopicTool: Tool<TopicArguments> = ({ format, command, ...where }, platform, terminal) =>
+  withDoor(platform, where, async (door): Promise<ExitCode> => {
+    const { text, refused } = await new TopicTool(door.topics, format).run(command);
     await terminal.write(text);
     return refused ? 1 : 0;
   });

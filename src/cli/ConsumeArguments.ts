@@ -141,7 +141,11 @@ const fromOf = (given: ConsumeOptions, now: Timestamp): ConsumeFrom => {
     to === undefined && ((from.at === "start" && from.plus === 0) || (from.at === "end" && from.minus === 0));
   if (!plain)
     throw new UsageError(`--offset ${offset}: with --group it is start or end, for what has no committed offset`);
-  const protocol = oneOf(given.last("groupProtocol") ?? "classic", "--group-protocol", ["classic", "consumer"]);
+  const url = given.last("url");
+  const usual = url === undefined ? "classic" : "consumer";
+  const protocol = oneOf(given.last("groupProtocol") ?? usual, "--group-protocol", ["classic", "consumer"]);
+  if (url !== undefined && protocol === "classic")
+    throw new UsageError("--group-protocol classic is not for --url: its members speak KIP-848");
   return { kind: "group", groupId, protocol, reset: from.at === "start" ? "earliest" : "latest" };
 };
 
@@ -173,7 +177,7 @@ are {"base64": "…"}. What is printed so, odradek produce --json reads.
   --exit, -e                           end where the partitions end now
   --group, -g GROUP                    as a member of the group, which gives the partitions; commits what was printed;
                                        --offset start or end is for partitions without a committed offset
-  --group-protocol classic|consumer    consumer: KIP-848's (default classic)
+  --group-protocol classic|consumer    consumer: KIP-848's (default classic; with --url consumer)
   --read-uncommitted                   records of open and aborted transactions too
   --format, -f FORMAT                  text with verbs instead of JSON (below)
   --pretty-print                       JSON on several lines

@@ -9,9 +9,10 @@ export interface ConsumedRecord extends TopicPartition {
   readonly value: Uint8Array | null;
   readonly headers: ReadonlyArray<RecordHeader>;
   readonly leaderEpoch: LeaderEpoch;
+  /** -1: none, or not told. */
   readonly producerId: ProducerId;
   readonly producerEpoch: ProducerEpoch;
-  /** Of its batch: codec, timestamp type, transactional, control. */
+  /** Of its batch: codec, timestamp type, transactional, control; -1: not told. */
   readonly attributes: number;
   /** Node id of the broker that gave it; -1 unknown. */
   readonly broker: number;

@@ -7,23 +7,32 @@ import { endingFlag, flag, type Given, oneOf, UsageError, valued, wholeNumber } 
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-export interface DoorArguments {
+/** Which brokers are asked, over the Kafka protocol. */
+export interface BrokerArguments {
   /** Asked first; at least one. */
   readonly brokers: ReadonlyArray<Endpoint>;
+}
+
+/** Which door a command goes through. */
+export interface DoorArguments extends BrokerArguments {
+  /** A gateway, over the stream protocol; undefined: the brokers. */
+  readonly url: string | undefined;
 }
 
 /** How a tool prints: tables for people, or JSON, one object a line. */
 export type OutputFormat = "text" | "json";
 
 /** What the arguments of every tool that prints rows hold. */
-export interface ToolOptions extends DoorArguments {
+export interface ToolOptions extends BrokerArguments {
   readonly format: OutputFormat;
 }
 
-export const doorOptions = {
+const brokerOptions = {
   brokers: valued("--brokers", "-b", "--bootstrap", "--bootstrap-server"),
   help: endingFlag("--help", "-h"),
 };
+
+export const doorOptions = { ...brokerOptions, url: valued("--url") };
 
 /** kcat's and Kafka's way to name topics, beside words. */
 export const topicOptions = { topic: valued("--topic", "-t") };
@@ -36,19 +45,28 @@ export const noteOptions = { quiet: flag("--quiet", "-q"), verbose: flag("--verb
 export const readNotes = (given: Given<keyof typeof noteOptions>): NoteLevel =>
   given.has("quiet") ? "quiet" : given.has("verbose") ? "verbose" : "usual";
 
-export const toolOptions = { ...doorOptions, json: flag("--json"), format: valued("--format") };
+export const toolOptions = { ...brokerOptions, json: flag("--json"), format: valued("--format") };
 
 const DEFAULT_BROKERS = "127.0.0.1:9092";
 
 /** Throws `UsageError`. */
-export const readDoor = (given: Given<keyof typeof doorOptions>, environment: Environment): DoorArguments => {
+const readBrokers = (given: Given<keyof typeof brokerOptions>, environment: Environment): BrokerArguments => {
   const text = given.last("brokers") ?? environment.ODRADEK_BROKERS ?? DEFAULT_BROKERS;
   return { brokers: text.split(",").map(endpointOf) };
 };
 
 /** Throws `UsageError`. */
+export const readDoor = (given: Given<keyof typeof doorOptions>, environment: Environment): DoorArguments => {
+  const url = given.last("url");
+  if (url !== undefined && given.has("brokers")) throw new UsageError("--url and --brokers are two doors: one of them");
+  if (url !== undefined && !/^(https?|wss?):\/\/./.test(url))
+    throw new UsageError(`--url ${url}: expected http://HOST:PORT`);
+  return { ...readBrokers(given, environment), url };
+};
+
+/** Throws `UsageError`. */
 export const readTool = (given: Given<keyof typeof toolOptions>, environment: Environment): ToolOptions => ({
-  ...readDoor(given, environment),
+  ...readBrokers(given, environment),
   format: given.has("json") ? "json" : oneOf(given.last("format") ?? "text", "--format", ["text", "json"]),
 });
 
@@ -100,9 +118,12 @@ export const NOTE_HELP = `  --quiet, -q / --verbose, -v          fewer or more n
 `;
 
 /** The help's lines about them. */
-export const DOOR_HELP = `  --brokers, -b HOST:PORT[,…]          brokers to ask first (default ${DEFAULT_BROKERS}, or $ODRADEK_BROKERS)
+const BROKER_HELP = `  --brokers, -b HOST:PORT[,…]          brokers to ask first (default ${DEFAULT_BROKERS}, or $ODRADEK_BROKERS)
   --help, -h                           print this
 `;
 
+export const DOOR_HELP = `  --url http://HOST:PORT               through the gateway's WebSocket instead of the Kafka protocol
+${BROKER_HELP}`;
+
 export const TOOL_HELP = `  --json                               one JSON object a line instead of tables
-${DOOR_HELP}`;
+${BROKER_HELP}`;

@@ -59,10 +59,15 @@ export interface GroupMember {
   close(): Promise<void>;
 }
 
-/** `ok`: acknowledged (`offset` -1: not told); `fail`: certainly not written; `info`: nobody can tell. */
+/** `ok`: acknowledged; `fail`: certainly not written; `info`: nobody can tell. */
 export type Sent =
-  /** `timestamp` is the log append time, or -1 when records keep their own. */
-  | { readonly type: "ok"; readonly offset: Offset; readonly timestamp: Timestamp }
+  | {
+      readonly type: "ok";
+      /** Of the record so far behind the first one; -1: it was not told. */
+      readonly offsetOf: (index: number) => Offset;
+      /** The log's own time, or -1 when records keep theirs. */
+      readonly timestampOf: (index: number) => Timestamp;
+    }
   | { readonly type: "fail" | "info"; readonly error: string };
 
 export interface SinkOptions {
@@ -93,5 +98,5 @@ export interface RecordDoor {
   read(options: SourceOptions): RecordSource;
   join(options: MemberOptions): GroupMember;
   write(options: SinkOptions): RecordSink;
-  close(): void;
+  close(): Promise<void>;
 }

@@ -32,7 +32,12 @@ export const envelopeOf = (record: ConsumedRecord, metaOnly: boolean): Record<st
   topic: record.topic,
   partition: record.partition,
   offset: record.offset,
-  tstype: record.timestamp < 0 ? "unknown" : timestampTypeOf(record.attributes) === 1 ? "logappend" : "create",
+  tstype:
+    record.timestamp < 0 || record.attributes < 0
+      ? "unknown"
+      : timestampTypeOf(record.attributes) === 1
+        ? "logappend"
+        : "create",
   ts: record.timestamp,
   broker: record.broker,
   headers: record.headers.map(({ key, value }) => [key, jsonOfBytes(value)]),

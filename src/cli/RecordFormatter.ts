@@ -126,9 +126,10 @@ const attributeStep = ({ name, option, argument }: Verb): FormatRecord => {
   if (attribute === undefined || argument !== undefined)
     throw new FormatError(`%a{${name}}: attributes are compression, timestamp-type, transactional-bit and control-bit`);
   if (option === undefined && name === "compression")
-    return (out, record) => writeText(out, codecName(codecOf(record.attributes)) ?? "unknown");
+    return (out, { attributes: bits }) =>
+      writeText(out, bits < 0 ? "unknown" : (codecName(codecOf(bits)) ?? "unknown"));
   const write = option === undefined ? writeDecimal : numberWriter(option);
-  return (out, record) => write(out, attribute(record.attributes));
+  return (out, { attributes: bits }) => write(out, bits < 0 ? -1 : attribute(bits));
 };
 
 /** The inner format is of a record that has only the header's key and value. */

@@ -15,7 +15,17 @@ import {
   wholeNumber,
 } from "./Arguments.ts";
 import { type Place, parseOffsetRange } from "./OffsetRange.ts";
-import { type Environment, partitionList, readTool, TOOL_HELP, type ToolOptions, toolOptions } from "./Options.ts";
+import {
+  DOOR_HELP,
+  type DoorArguments,
+  doorOptions,
+  type Environment,
+  partitionList,
+  readDoor,
+  readTool,
+  type ToolOptions,
+  toolOptions,
+} from "./Options.ts";
 import type { ConfigChange, NewTopic } from "./TopicDoor.ts";
 
 /** Names, or regular expressions that match whole names of topics that are not internal. */
@@ -63,13 +73,14 @@ export type TopicCommand =
       readonly execute: boolean;
     };
 
-export type TopicArguments = ToolOptions & { readonly command: TopicCommand };
+export type TopicArguments = ToolOptions & DoorArguments & { readonly command: TopicCommand };
 
+const common = { ...toolOptions, ...doorOptions };
 const regex = flag("--regex", "-r");
 
-const list = { ...toolOptions, regex, internal: flag("--internal", "-i"), detailed: flag("--detailed", "-d") };
+const list = { ...common, regex, internal: flag("--internal", "-i"), detailed: flag("--detailed", "-d") };
 const describe = {
-  ...toolOptions,
+  ...common,
   regex,
   summary: flag("--print-summary", "-s"),
   configs: flag("--print-configs", "-c"),
@@ -77,25 +88,25 @@ const describe = {
   all: flag("--print-all", "-a"),
 };
 const create = {
-  ...toolOptions,
+  ...common,
   partitions: valued("--partitions", "-p"),
   replicas: valued("--replicas", "-r", "--replication-factor"),
   config: valued("--topic-config", "-c", "--config"),
   ifNotExists: flag("--if-not-exists"),
   dry: flag("--dry", "-d"),
 };
-const remove = { ...toolOptions, regex, ifExists: flag("--if-exists") };
+const remove = { ...common, regex, ifExists: flag("--if-exists") };
 const alterConfig = {
-  ...toolOptions,
+  ...common,
   set: valued("--set", "-s", "--add-config"),
   delete: valued("--delete", "-d", "--delete-config"),
   append: valued("--append"),
   subtract: valued("--subtract"),
   dry: flag("--dry"),
 };
-const addPartitions = { ...toolOptions, num: valued("--num", "-n") };
+const addPartitions = { ...common, num: valued("--num", "-n") };
 const trim = {
-  ...toolOptions,
+  ...common,
   offset: valued("--offset", "-o"),
   partitions: valued("--partitions", "-p"),
   execute: flag("--execute", "--no-confirm"),
@@ -108,16 +119,16 @@ interface Verb {
 }
 
 const verb = <Name extends string>(
-  options: Readonly<Record<Name | keyof typeof toolOptions, OptionShape>>,
+  options: Readonly<Record<Name | keyof typeof common, OptionShape>>,
   help: string,
-  read: (given: Given<Name | keyof typeof toolOptions>, now: Timestamp) => TopicCommand,
+  read: (given: Given<Name | keyof typeof common>, now: Timestamp) => TopicCommand,
 ): Verb => ({
   options,
   help,
   read: (args, now, environment) => {
-    const given = readArguments<Name | keyof typeof toolOptions>(args, options);
+    const given = readArguments<Name | keyof typeof common>(args, options);
     if (given.has("help")) return "help";
-    return { ...readTool(given, environment), command: read(given, now) };
+    return { ...readTool(given, environment), ...readDoor(given, environment), command: read(given, now) };
   },
 });
 
@@ -316,6 +327,9 @@ For example
   ),
 };
 
+const TOPIC_HELP = `  --json                               one JSON object a line instead of tables
+${DOOR_HELP}`;
+
 /** rpk's other names. */
 const aliases: Readonly<Record<string, string>> = { ls: "list", info: "describe", "trim-prefix": "trim" };
 
@@ -329,7 +343,7 @@ const topicHelp = `Usage: odradek topic VERB [OPTIONS]
   add-partitions TOPIC…        more partitions
   trim TOPIC                   deletes the records before an offset
 
-${TOOL_HELP}
+${TOPIC_HELP}
 topic VERB --help has each verb's own options, and examples. Exit code 1: a topic was refused; 2: a wrong command line.
 `;
 
@@ -350,7 +364,7 @@ export const parseTopicArguments = (
     if (read === "help")
       return {
         kind: "help",
-        text: `${found.help}\n${TOOL_HELP}`,
+        text: `${found.help}\n${TOPIC_HELP}`,
       };
     return { kind: "run", arguments: read };
   });

@@ -19,7 +19,7 @@ class HeldSink implements RecordSink {
   abort = async (): Promise<undefined> => undefined;
 }
 
-const ok: Sent = { type: "ok", offset: 0, timestamp: -1 };
+const ok: Sent = { type: "ok", offsetOf: () => 0, timestampOf: () => -1 };
 const record = (partition: number, size: number, number = 0): Outgoing => ({
   topic: "t",
   partition,

@@ -1,51 +1,44 @@
-/** `odradek topic` against a broker of this process. */
+/** `odradek topic` against a broker of this process, through the doors that can. */
 import { describe, expect, test } from "bun:test";
-import { runTopicTool } from "../../actors/TopicTool.ts";
-import { parseTopicArguments } from "../../src/cli/TopicArguments.ts";
-import { makeBunPlatform } from "../../src/platform/BunPlatform.ts";
-import { startRealBroker, temporaryDirectory } from "../support/RealBroker.ts";
-import { runArguments } from "../support/RunArguments.ts";
+import type { RealBroker } from "../support/RealBroker.ts";
 import { TestTerminal } from "../support/TestTerminal.ts";
+import { type DoorName, withTools } from "../support/ToolWorld.ts";
 
-const platform = makeBunPlatform();
-
-const withBroker = async (
+const withBroker = (
+  door: DoorName,
   program: (
     topic: (line: string) => Promise<string>,
     json: (line: string) => Promise<unknown[]>,
-    broker: Awaited<ReturnType<typeof startRealBroker>>,
+    broker: RealBroker,
   ) => Promise<void>,
-): Promise<void> => {
-  using directory = temporaryDirectory();
-  await using broker = await startRealBroker(directory.path);
-  const { host, port } = broker.broker.listeners[0]!.endpoint;
-  const run = async (line: string): Promise<{ code: number; output: string }> => {
-    const args = [...line.split(" "), "-b", `${host}:${port}`];
-    const terminal = new TestTerminal();
-    const code = await runTopicTool(runArguments(parseTopicArguments(args, Date.now(), {})), platform, terminal);
-    return { code, output: terminal.output };
-  };
-  await program(
-    async (line) => {
-      const { code, output } = await run(line);
-      return code === 0 ? output : `${output}exit ${code}\n`;
-    },
-    async (line) => {
-      const { output } = await run(`${line} --json`);
-      return output
-        .split("\n")
-        .slice(0, -1)
-        .map((each): unknown => JSON.parse(each));
-    },
-    broker,
-  );
-};
+): Promise<void> =>
+  withTools(door, async ({ broker, run }) => {
+    const ran = async (line: string): Promise<{ readonly code: number; readonly output: string }> => {
+      const terminal = new TestTerminal();
+      const code = await run(`topic ${line}`, terminal);
+      return { code, output: terminal.output };
+    };
+    await program(
+      async (line) => {
+        const { code, output } = await ran(line);
+        return code === 0 ? output : `${output}exit ${code}\n`;
+      },
+      async (line) => {
+        const { output } = await ran(`${line} --json`);
+        return output
+          .split("\n")
+          .slice(0, -1)
+          .map((each): unknown => JSON.parse(each));
+      },
+      broker,
+    );
+  });
 
 const noError = { error: null, message: null };
 
-describe("odradek topic", () => {
+describe.each(["brokers", "url"] as const)("odradek topic --%s", (door) => {
   test("create, list, delete: a refusal is a row of its own, the rest is done", () =>
-    withBroker(async (topic, json) => {
+    withBroker(door, async (topic, json) => {
       expect(await topic("create b a -p 2 -c retention.ms=5000 --dry")).toContain("nothing was changed");
       expect(await topic("list")).toBe("TOPIC  PARTITIONS  REPLICAS  ERROR\n");
       expect(await topic("create b a -p 2 -c retention.ms=5000")).toBe(
@@ -80,8 +73,34 @@ describe("odradek topic", () => {
       expect(await json("list")).toEqual([]);
     }));
 
+  test("describe has the offsets of each partition", () =>
+    withBroker(door, async (topic, json, { client }) => {
+      await topic("create t -p 2");
+      await client.producer().send("t", 1, [{ value: null }]);
+      expect((await topic("describe t")).split("\n").slice(1)).toEqual([
+        "PARTITION  LEADER  EPOCH  REPLICAS  ISR  START  STABLE  END",
+        "0          1       0      1         1    0      0       0",
+        "1          1       0      1         1    0      1       1",
+        "",
+      ]);
+      expect(await json("describe t nope")).toMatchObject([
+        { topic: "nope", error: "UNKNOWN_TOPIC_OR_PARTITION", partitions: [] },
+        { topic: "t", error: null, partitions: [{ highWatermark: 0 }, { highWatermark: 1 }] },
+      ]);
+    }));
+});
+
+test("what the stream protocol has no verb for is refused, and says where it can be done", () =>
+  withBroker("url", async (topic) => {
+    await topic("create t");
+    const refused = ["alter-config t --set retention.ms=7", "add-partitions t -n 3", "trim t -o end --execute"];
+    for (const line of refused)
+      await expect(topic(line)).rejects.toThrow("only over the Kafka protocol: give --brokers instead of --url");
+  }));
+
+describe("odradek topic", () => {
   test("describe: offsets of each partition, and the configurations somebody set", () =>
-    withBroker(async (topic, json, { client }) => {
+    withBroker("brokers", async (topic, json, { client }) => {
       await topic("create t -p 2 -c retention.ms=5000");
       const record = { key: null, value: new Uint8Array(10), timestamp: Date.now() };
       await client.producer().send("t", 1, [record, record, record]);
@@ -103,7 +122,7 @@ describe("odradek topic", () => {
     }));
 
   test("alter-config and add-partitions change what they are asked to, and nothing when it is a dry run", () =>
-    withBroker(async (topic, json) => {
+    withBroker("brokers", async (topic, json) => {
       await topic("create t -p 2");
       const configs = async () => (await topic("describe t")).split("\n").slice(4, -1);
       expect(await topic("alter-config t --set retention.ms=7 --dry")).toContain("nothing was changed");
@@ -128,7 +147,7 @@ describe("odradek topic", () => {
     }));
 
   test("trim deletes what is before an offset, a place from the end or a time, and only with --execute", () =>
-    withBroker(async (topic, json, { client }) => {
+    withBroker("brokers", async (topic, json, { client }) => {
       await topic("create t -p 2");
       const producer = client.producer();
       const record = (timestamp: number) => ({ key: null, value: new Uint8Array(10), timestamp });

@@ -12,6 +12,7 @@ describe("odradek consume", () => {
   test("by itself: every partition from the start on, read_committed, as JSON", () => {
     expect(read("t")).toEqual({
       brokers: [{ host: "127.0.0.1", port: 9092 }],
+      url: undefined,
       topics: ["t"],
       regex: false,
       from: { kind: "partitions", partitions: undefined, range: { from: start, to: undefined } },
@@ -51,6 +52,10 @@ describe("odradek consume", () => {
     });
   });
 
+  test("through the gateway, where members speak KIP-848", () => {
+    expect(read("t --url http://a:1 -g g")).toMatchObject({ url: "http://a:1", from: { protocol: "consumer" } });
+  });
+
   test("isolation and form", () => {
     expect(read("t --read-uncommitted").isolation).toBe("read_uncommitted");
     expect(read("t --isolation-level read_uncommitted").isolation).toBe("read_uncommitted");
@@ -72,6 +77,9 @@ describe("odradek consume", () => {
     ["t -f %z", "%z: verbs are"],
     ["t -f %v --meta-only", "--meta-only is of the JSON form"],
     ["t --isolation-level x", "--isolation-level x: allowed are"],
+    ["t --url localhost:8080", "--url localhost:8080: expected http://HOST:PORT"],
+    ["t --url http://a:1 -b a:2", "--url and --brokers are two doors"],
+    ["t --url http://a:1 -g g --group-protocol classic", "--group-protocol classic is not for --url"],
     ["t --group-protocol x -g g", "--group-protocol x: allowed are classic, consumer"],
   ])("%s: %s", (line, says) => {
     const parsed = parse(line);

@@ -13,6 +13,7 @@ describe("odradek produce", () => {
     expect(input.kind).toBe("format");
     expect(rest).toEqual({
       brokers: [{ host: "127.0.0.1", port: 9092 }],
+      url: undefined,
       defaults: {
         topic: "t",
         partition: undefined,

@@ -107,6 +107,7 @@ describe("odradek topic", () => {
     ["trim a -o 5:7", "--offset 5:7: expected N, end"],
     ["trim a b -o 5", "unexpected argument b"],
     ["trim a -o 5 -p 1,x", "--partitions 1,x: expected 0,1,4-7"],
+    ["list --url a:1", "--url a:1: expected http://HOST:PORT"],
     ["list --format xml", "--format xml: allowed are text, json"],
   ])("%s: %s", (line, says) => {
     const parsed = parse(...line.split(" "));
