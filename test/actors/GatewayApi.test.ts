@@ -429,6 +429,25 @@ describe("events", () => {
     expect(seen.toSorted()).toEqual(values.toSorted());
   }, 30_000);
 
+  test("of a partition that the topic has got since are read from its beginning", async () => {
+    const topic = await newTopic();
+    const leave = new AbortController();
+    const first = await events(`/v1/events?topics=${topic}`, {}, leave.signal).next();
+    leave.abort();
+    await gateway.client.request("any", 37, {
+      topics: [{ name: topic, count: 2, assignments: null }],
+      timeoutMs: 1000,
+      validateOnly: false,
+    });
+    await ask("POST", `/v1/topics/${topic}/records`, { records: [{ value: "new", partition: 1 }] });
+    const { id } = first.value as Event;
+    for await (const event of events(`/v1/events?topics=${topic}`, { "last-event-id": id })) {
+      if (event.data.partition === 0) continue;
+      expect(event.data.records).toMatchObject([[0, expect.any(Number), null, "new"]]);
+      break;
+    }
+  });
+
   test("begin at the end unless told otherwise, and an id is there before the first record", async () => {
     const topic = await newTopic();
     await ask("POST", `/v1/topics/${topic}/records`, { records: [{ value: "old" }] });
@@ -515,6 +534,12 @@ describe("events", () => {
     await stopping.stop();
     expect(await text).toContain("event: goaway");
   });
+});
+
+test("nothing that was asked is held any longer", async () => {
+  const { credit, ports } = gateway.broker.doorEnvironment;
+  while (ports.delayedFetches.size > 0) await Bun.sleep(1);
+  expect(credit.usedBytes).toBe(0);
 });
 
 describe("the tunnel", () => {
