@@ -352,7 +352,7 @@ export class Consumer<Key, Value, Int64 extends number | bigint = number>
   private exhaust({ delivery }: Opened): void {
     this.current = undefined;
     this.stream.exhausted(delivery);
-    delivery.partition.handOut(delivery.next);
+    delivery.partition.passTo(delivery.next);
     this.stream.topUp();
   }
 

@@ -80,13 +80,13 @@ export class StreamPartition implements TopicPartition {
     this.received = place;
     const last = this.queued.at(-1);
     if (last !== undefined) last.next = place;
-    else this.handOut(place);
+    else this.passTo(place);
   }
 
-  /** Everything before `place` was handed out, or there was nothing to hand out. */
-  handOut(place: Place): void {
+  /** Everything before `place` was handed out and finished, or there was nothing to hand out. */
+  passTo(place: Place): void {
     this.handed = place;
-    if (!this.busy) this.finished = place;
+    this.finished = place;
   }
 
   /** What was handed out is finished. */

@@ -120,7 +120,7 @@ export class TransactionalProducer<Key, Value> {
     let result: A;
     try {
       result = await abortable((async () => work(transaction))(), signal);
-      await transaction.settled();
+      await abortable(transaction.settled(), signal);
       signal?.throwIfAborted();
     } catch (error) {
       throw await transaction.abort(error);

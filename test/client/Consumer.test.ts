@@ -230,6 +230,73 @@ describe("iterating", () => {
   });
 });
 
+describe("places", () => {
+  test("an empty batch moves what lies before it on, in hand or not", async () => {
+    const dialogue = await opened();
+    const { link } = dialogue;
+    const partitions = [0, 1, 2].map((partition) => ({ topic: "t", partition, from: "earliest" as const }));
+    const consumer = dialogue.client.consume({ partitions, encoding: "records" });
+    await settled();
+    const offsets = () => consumer.position().map(({ position }) => position.offset);
+    link.send({ t: "records", stream: 1, batches: [batchOf(0, recordsAt(0, 1), 2), batchOf(2, [], 4)] });
+    await settled();
+    expect(offsets()).toEqual([0, 0, 4]);
+    const batches = consumer.batches();
+    await batches.next();
+    expect(offsets()).toEqual([2, 0, 4]);
+    link.send({
+      t: "records",
+      stream: 1,
+      batches: [batchOf(0, [], 7), batchOf(1, recordsAt(0), 1), batchOf(1, [], 5)],
+    });
+    await settled();
+    await batches.next();
+    expect(offsets()).toEqual([7, 5, 4]);
+    void batches.next();
+    await settled();
+    expect(offsets()).toEqual([7, 5, 4]);
+  });
+
+  test("say the leader epoch of what was handed out, as far as it is known", async () => {
+    const dialogue = await opened();
+    const partitions = [{ topic: "t", partition: 0, from: "earliest" as const }];
+    const consumer = dialogue.client.consume({ partitions, encoding: "records" });
+    await settled();
+    const epochs: (number | undefined)[] = [];
+    const take = async (): Promise<void> => {
+      await consumer.next();
+      epochs.push(consumer.position()[0]?.position.leaderEpoch);
+    };
+    dialogue.link.send({ t: "records", stream: 1, batches: [batchOf(0, recordsAt(0, 1), 2)] });
+    dialogue.link.send({ t: "records", stream: 1, batches: [batchOf(0, recordsAt(2, 3), 4, { next: [4, 5] })] });
+    for (let index = 0; index < 4; index++) await take();
+    void consumer.next();
+    await settled();
+    epochs.push(consumer.position()[0]?.position.leaderEpoch);
+    // Between epochs 0 and 5 lies one that the records do not tell.
+    expect(epochs).toEqual([0, 0, -1, -1, 5]);
+  });
+
+  test("what a server sends again is not handed out again", async () => {
+    const dialogue = await opened();
+    const partitions = [{ topic: "t", partition: 0, from: "earliest" as const }];
+    const consumer = dialogue.client.consume({ partitions, encoding: "records" });
+    await settled();
+    for (const offsets of [[0, 1], [0], [1, 2], [0, 1]])
+      dialogue.link.send({
+        t: "records",
+        stream: 1,
+        batches: [batchOf(0, recordsAt(...offsets), offsets.at(-1)! + 1)],
+      });
+    const taken = [];
+    for (let index = 0; index < 3; index++) taken.push((await consumer.next()).value?.offset);
+    void consumer.next();
+    await settled();
+    expect(taken).toEqual([0, 1, 2]);
+    expect(consumer.buffered).toEqual({ records: 0, bytes: 0 });
+  });
+});
+
 describe("credit", () => {
   const consumer = async (records: number, bytes: number) => {
     const dialogue = await opened();
@@ -294,9 +361,13 @@ describe("credit", () => {
     dialogue.link.send({ t: "records", stream: 1, batches: [batchOf(0, recordsAt(0, 1), 2)] });
     await reading.next();
     reading.pause();
-    const second = reading.next();
+    let come = false;
+    const second = reading.next().finally(() => {
+      come = true;
+    });
     await settled();
     expect(credits(dialogue)).toEqual([]);
+    expect(come).toBe(false);
     reading.resume();
     expect((await second).value?.offset).toBe(1);
     await settled();
@@ -718,6 +789,23 @@ describe("batches as they lie in the log", () => {
     const seeking = consumer.seek({ topic: "t", partition: 0, from: { offset: 40 } });
     gate.resolve();
     await seeking;
+    send(raw(4, 40, "z"), 41);
+    expect((await next).value?.value).toBe("z");
+  });
+
+  test("a seek while one cannot be decompressed leaves nothing of it", async () => {
+    const { dialogue, consumer, send } = await reading();
+    const gate = Promise.withResolvers<void>();
+    const { platform } = dialogue.network;
+    const load = platform.decompressor;
+    Object.assign(platform, { decompressor: () => gate.promise.then(load) });
+    send(raw(4, 11, "a"), 12);
+    const next = consumer.next();
+    await settled();
+    const seeking = consumer.seek({ topic: "t", partition: 0, from: { offset: 40 } });
+    gate.reject(new Error("offline"));
+    await seeking;
+    Object.assign(platform, { decompressor: load });
     send(raw(4, 40, "z"), 41);
     expect((await next).value?.value).toBe("z");
   });

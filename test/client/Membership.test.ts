@@ -218,6 +218,7 @@ test("a revoked partition is released when what is in hand is finished, onRevoke
   deliver(link, 0, 3);
   await settled();
   expect(order).toEqual([]);
+  expect(consumer.buffered.records).toBe(1);
   // What was here of it and not handed out is not handed out any more.
   expect(await offsetOf(consumer)).toBe("1@0");
   await settled();
@@ -434,4 +435,33 @@ test("a failed automatic commit is reported and made good by the next one", asyn
   dialogue.onFrame = accept;
   await dialogue.pass(1000);
   expect(said(link)).toEqual(["commit 0@1", "commit 0@1"]);
+});
+
+test("a commit that waits is not sent any more when its partition is lost", async () => {
+  const { dialogue, consumer, link } = await joined({ autoCommit: false });
+  dialogue.onFrame = () => {};
+  link.send(assigned(1, [0, 0], [1, 0]));
+  await settled();
+  const first = consumer.commit([{ topic: "t", partition: 1, offset: 1 }]);
+  const waiting = consumer.commit([{ topic: "t", partition: 0, offset: 1 }]);
+  waiting.catch(() => {});
+  await settled();
+  link.send({ t: "lost", stream: 1, partitions: named(0), error: FENCED });
+  await settled();
+  await expect(waiting).rejects.toMatchObject({ code: 110 });
+  granted(link.last("commit"), link);
+  await first;
+  await settled();
+  expect(said(link)).toEqual(["commit 1@1"]);
+});
+
+test("closing does not wait for a revoked record that is never finished", async () => {
+  const { consumer, link } = await joined();
+  link.send(assigned(1, [0, 0]));
+  deliver(link, 0, 0, 1);
+  await consumer.next();
+  link.send(revoke(2, 0));
+  await settled();
+  await consumer.close();
+  expect(said(link).at(-1)).toBe("close");
 });

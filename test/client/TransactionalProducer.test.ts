@@ -161,6 +161,21 @@ test("a signal aborts it", async () => {
   expect(coordinator.log.at(-1)).toBe("abort e0");
 });
 
+test("a signal aborts it also while it waits for what was sent", async () => {
+  const coordinator = new Coordinator();
+  const producer = await coordinator.producer();
+  coordinator.silent = ["produce"];
+  const controller = new AbortController();
+  const running = producer.txn((transaction) => put(transaction, "a"), controller);
+  running.catch(() => {});
+  await settled();
+  controller.abort(new Error("too late"));
+  const { link } = coordinator.dialogue;
+  link.ok(link.last("produce"), { offset: 0, timestamp: -1, logStartOffset: 0 });
+  await expect(running).rejects.toThrow("too late");
+  expect(coordinator.log).toEqual(["init", "produce id e0 #0 a", "abort e0"]);
+});
+
 test("one record that cannot be written aborts all of it", async () => {
   const coordinator = new Coordinator();
   const producer = await coordinator.producer();
