@@ -58,18 +58,26 @@ const pause = (failures: number): number => RETRY_MS[Math.min(failures, RETRY_MS
 const fuller = (one: HeartbeatForm | undefined, other: HeartbeatForm): HeartbeatForm =>
   one === "full" || (one === "owned" && other === "light") ? one : other;
 
-export class GatewayMember {
+/** What is known of a member that changes connections: its last epoch, and since which one it has had each partition. */
+export interface KnownMember {
+  readonly epoch: number;
+  readonly since: ReadonlyMap<string, number>;
+}
+
+export class GatewayMember implements KnownMember {
   /** Everything the client was told of and has not released. */
   private readonly owned = new Map<string, OwnedPartition>();
-  /** Of those: the epoch from which on it is owned without a gap, as far as is known here. */
-  private readonly ownedSince = new Map<string, number>();
+  /** Of those: the epoch from which on nobody else can have had it. */
+  readonly since = new Map<string, number>();
   /** Of those: asked back. */
   private readonly revoking = new Set<string>();
   /** What the coordinator wants it to own. */
   private target: ReadonlyMap<string, OwnedPartition> | undefined;
   /** Positions that a client which came back brought along, for partitions that it still has. */
   private readonly brought = new Map<string, PartitionAt>();
-  private epoch: number;
+  /** What it brought along and lost without having heard of it: others may have had it in between. */
+  private missed: TopicPartition[] = [];
+  epoch: number;
   private toldEpoch = -1;
   /** What the last heartbeat with partitions said, one key a line. */
   private acknowledged = "";
@@ -89,18 +97,24 @@ export class GatewayMember {
     private readonly owner: StreamOwner,
     /** The group will not have it: the stream ends. */
     private readonly ended: (error: WireError) => void,
-    knownEpoch: number | undefined,
+    known: KnownMember | undefined,
   ) {
     const { memberEpoch, owned } = settings.membership;
-    this.epoch = memberEpoch ?? JOIN_EPOCH;
-    if (this.epoch === JOIN_EPOCH) return;
-    for (const { topic, partition } of owned ?? []) this.ownedSince.set(partitionKey(topic, partition), this.epoch);
-    // The client may not have heard of the last epochs.
-    this.epoch = Math.max(this.epoch, knownEpoch ?? 0);
+    const claimed = memberEpoch ?? JOIN_EPOCH;
+    this.epoch = claimed;
+    if (claimed === JOIN_EPOCH) return;
+    // The client may not have heard of the last epochs, nor of what went away and came back in them.
+    this.epoch = Math.max(claimed, known?.epoch ?? 0);
     for (const partition of owned ?? []) {
       const key = partitionKey(partition.topic, partition.partition);
+      const since = known === undefined ? claimed : known.since.get(key);
+      if (since === undefined || since > claimed) {
+        this.missed.push({ topic: partition.topic, partition: partition.partition });
+        continue;
+      }
       const { topicId } = partition.position;
       this.owned.set(key, { topic: partition.topic, partition: partition.partition, topicId });
+      this.since.set(key, since);
       this.brought.set(key, partition);
     }
   }
@@ -108,10 +122,6 @@ export class GatewayMember {
   get key(): string {
     const { id, memberId } = this.settings.membership;
     return `${memberId} ${id}`;
-  }
-
-  get memberEpoch(): number {
-    return this.epoch;
   }
 
   /** Joins, or finds out whether it still is a member; what it gets is pushed afterwards. */
@@ -131,6 +141,7 @@ export class GatewayMember {
       const key = partitionKey(named.topic, named.partition);
       if (!this.revoking.delete(key)) continue;
       this.owned.delete(key);
+      this.since.delete(key);
       this.stream.remove(named);
     }
     this.reconcile();
@@ -146,10 +157,10 @@ export class GatewayMember {
     return this.owned.has(partitionKey(topic, partition));
   }
 
-  /** Whether it has owned the partition all the time since this epoch: what was read then is still its own to commit. */
+  /** Whether it has had the partition ever since it was in that epoch. */
   hasOwnedSince({ topic, partition }: TopicPartition, epoch: number): boolean {
-    const key = partitionKey(topic, partition);
-    return this.owned.has(key) && this.ownedSince.get(key)! <= epoch;
+    const since = this.since.get(partitionKey(topic, partition));
+    return since !== undefined && since <= epoch;
   }
 
   commit(offsets: ReadonlyArray<OffsetToCommit>): Effect.Effect<ReadonlyArray<PartitionOutcome>, Refused> {
@@ -286,6 +297,12 @@ export class GatewayMember {
 
   /** What a client that came back brought goes on where it was. */
   private keepBrought(target: ReadonlyMap<string, OwnedPartition>): void {
+    if (this.missed.length > 0) {
+      const message = "the member was fenced, and joined again, on another connection";
+      const error = wireError(Errors.FENCED_MEMBER_EPOCH, message, true);
+      this.owner.push(this.stream, { t: "lost", partitions: this.missed, error });
+      this.missed = [];
+    }
     if (this.brought.size === 0) return;
     const kept: Array<PartitionAt & { committed: boolean }> = [];
     for (const [key, { topic, partition, position }] of this.brought) {
@@ -331,7 +348,7 @@ export class GatewayMember {
       for (const { topic, partition, position } of wanted) {
         const key = partitionKey(topic, partition);
         this.owned.set(key, { topic, partition, topicId: position.topicId });
-        this.ownedSince.set(key, this.epoch);
+        this.since.set(key, this.epoch);
       }
       this.tellAssigned(wanted);
       this.reconcile();
@@ -381,10 +398,12 @@ export class GatewayMember {
 
   /** Everything is taken away at once, and the member joins again. */
   private lose(error: WireError): void {
-    const partitions = [...this.owned.values()].map(({ topic, partition }) => ({ topic, partition }));
+    const partitions = [...this.owned.values(), ...this.missed].map(({ topic, partition }) => ({ topic, partition }));
     this.life += 1;
     this.placing = false;
+    this.missed = [];
     this.owned.clear();
+    this.since.clear();
     this.revoking.clear();
     this.brought.clear();
     this.target = undefined;

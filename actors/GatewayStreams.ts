@@ -147,15 +147,15 @@ export class GatewayStreams {
     return Effect.map(found.member.commit(offsets), (partitions) => ({ partitions }));
   }
 
-  /** The epoch of a member of this connection, if it owns all of the partitions. */
+  /** The present epoch of a member of this connection, if it has owned the partitions ever since the one it claims. */
   memberEpoch(
     group: { readonly id: string; readonly memberId?: string; readonly memberEpoch?: number },
     partitions: ReadonlyArray<TopicPartition>,
   ): number | undefined {
+    const claimed = group.memberEpoch ?? -1;
     for (const { member } of this.open_.values()) {
       if (member === undefined || member.key !== memberKey({ id: group.id, memberId: group.memberId ?? "" })) continue;
-      const since = group.memberEpoch ?? Number.POSITIVE_INFINITY;
-      return partitions.every((partition) => member.hasOwnedSince(partition, since)) ? member.memberEpoch : undefined;
+      return partitions.every((partition) => member.hasOwnedSince(partition, claimed)) ? member.epoch : undefined;
     }
     return undefined;
   }

@@ -201,7 +201,7 @@ const mergeTotals = (): boolean => {
 
 const main = async (): Promise<boolean> => {
   if (options.list) {
-    for (const { name, about } of SCENARIOS) console.log(`${name.padEnd(16)} ${about}`);
+    for (const { name, about } of SCENARIOS) console.log(`${name.padEnd(20)} ${about}`);
     return true;
   }
   if (options.merge) return mergeTotals();

@@ -79,7 +79,7 @@ export class Play {
   }
 
   private get isTransactional(): boolean {
-    return this.has("transactional", "copier", "stream copier");
+    return this.has("transactional", "copier", "stream transactional", "stream copier");
   }
 
   /** Groups that have to read to the end. */

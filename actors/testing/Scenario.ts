@@ -25,6 +25,7 @@ export type ClientKindName =
   | "stream producer"
   | "stream consumer"
   | "stream member"
+  | "stream transactional"
   | "stream copier";
 
 export const FAULT_KINDS = [

@@ -207,6 +207,19 @@ export const SCENARIOS: ReadonlyArray<Scenario> = [
     subVia: "both",
   },
   {
+    name: "stream-transactions",
+    about: "Jepsen's transactions by the stream protocol, Kafka's beside them",
+    clients: [
+      { kind: "stream transactional", atLeast: 1, atMost: 2 },
+      { kind: "transactional", atLeast: 0, atMost: 1 },
+    ],
+    faults: FAULT_KINDS.filter((kind) => kind !== "clock jump"),
+    windows: 24,
+    steps: 12,
+    knobs: { transactionVersion: 2 },
+    livenessMs: 90_000,
+  },
+  {
     name: "stream-copy",
     about: "exactly-once copies by the stream protocol and by Kafka's, in one group",
     clients: [

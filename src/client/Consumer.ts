@@ -22,7 +22,7 @@ import { Emitter } from "./Emitter.ts";
 import { Membership } from "./Membership.ts";
 import type { Session } from "./Session.ts";
 import { corrupt, Stream, type StreamState } from "./Stream.ts";
-import type { StreamPartition } from "./StreamPartition.ts";
+import { partitionKey, type StreamPartition } from "./StreamPartition.ts";
 import type { TopicCache } from "./TopicCache.ts";
 
 const WINDOW: Credit = { records: 10_000, bytes: 4 * 1024 * 1024 };
@@ -63,8 +63,11 @@ export class Consumer<Key, Value, Int64 extends number | bigint = number>
   private readonly int64: (value: number) => Int64;
   private current: Opened | undefined;
   private handed: Handed | undefined;
-  /** The member's epoch when something was handed out last. */
-  private handedEpoch: number | undefined;
+  /**
+   * For transactions: of what something was handed out that is not committed, in none of them, nor moved away from since.
+   * When it is lost it stays, that a transaction with what was read of it fails, though the partition may be back.
+   */
+  private readonly pending = new Map<string, StreamPartition>();
   /** A record that cannot be decoded, found while a batch was put together: thrown behind that batch. */
   private poison: { readonly opened: Opened; readonly received: ReceivedRecord; readonly error: unknown } | undefined;
   /** A delivery that could not be opened for a reason that may pass. */
@@ -172,7 +175,7 @@ export class Consumer<Key, Value, Int64 extends number | bigint = number>
     try {
       this.finishHanded();
       const found = here();
-      if (found !== undefined) return Promise.resolve(this.handing(found));
+      if (found !== undefined) return Promise.resolve({ done: false, value: found });
     } catch (error) {
       return Promise.reject(error);
     }
@@ -190,17 +193,12 @@ export class Consumer<Key, Value, Int64 extends number | bigint = number>
       if (this.aborted !== undefined) throw this.aborted.reason;
       if (this.closing !== undefined) return { done: true, value: undefined };
       const found = here();
-      if (found !== undefined) return this.handing(found);
+      if (found !== undefined) return { done: false, value: found };
       if (this.opening === undefined && this.stream.failure !== undefined) {
         if (this.stream.failure instanceof ClosedError) return { done: true, value: undefined };
         throw this.stream.failure;
       }
     }
-  }
-
-  private handing<T>(value: T): IteratorResult<T, undefined> {
-    this.handedEpoch = this.membership?.memberEpoch;
-    return { done: false, value };
   }
 
   /** Resolves when there may be something to take, or the end. */
@@ -271,8 +269,7 @@ export class Consumer<Key, Value, Int64 extends number | bigint = number>
       cost = { records: cost.records + one.records, bytes: cost.bytes + one.bytes };
       partition.handed = placeBehind(delivery, received);
     }
-    partition.busy = true;
-    this.handed = { delivery, version, cost };
+    this.inHand(partition, { delivery, version, cost });
     const { topic, partition: index } = partition;
     const position = partition.position(partition.handed);
     return { topic, partition: index, records, position: { topic, partition: index, position } };
@@ -344,9 +341,21 @@ export class Consumer<Key, Value, Int64 extends number | bigint = number>
 
   private hand({ delivery, version }: Opened, received: ReceivedRecord): void {
     const { partition } = delivery;
-    partition.busy = true;
     partition.handed = placeBehind(delivery, received);
-    this.handed = { delivery, version, cost: costOf(delivery, received) };
+    this.inHand(partition, { delivery, version, cost: costOf(delivery, received) });
+  }
+
+  private inHand(partition: StreamPartition, handed: Handed): void {
+    partition.busy = true;
+    this.handed = handed;
+    if (this.membership !== undefined && !this.pending.has(partition.key)) this.pending.set(partition.key, partition);
+  }
+
+  /** Whether something was handed out of it before it was lost; told once. */
+  private lostInHand(key: string): boolean {
+    const partition = this.pending.get(key);
+    if (partition === undefined || this.stream.partitions.get(key) === partition) return false;
+    return this.pending.delete(key);
   }
 
   private exhaust({ delivery }: Opened): void {
@@ -419,6 +428,7 @@ export class Consumer<Key, Value, Int64 extends number | bigint = number>
       if (partition === undefined)
         return Promise.reject(new ClientError(`${place.topic}-${place.partition} is not read by this consumer`));
       found.push([partition, "from" in place ? place.from : place.position]);
+      this.pending.delete(partition.key);
     }
     return this.stream.seek(found);
   }
@@ -478,7 +488,11 @@ export class Consumer<Key, Value, Int64 extends number | bigint = number>
     if (membership === undefined) throw new ClientError("without a group there is nowhere to commit");
     const list = this.placesOf(what);
     // What is committed is as good as finished.
-    for (const { partition, place } of list) if (place.offset === partition.handed.offset) partition.finished = place;
+    for (const { partition, place } of list) {
+      if (place.offset !== partition.handed.offset) continue;
+      partition.finished = place;
+      this.pending.delete(partition.key);
+    }
     await membership.commit(list);
   }
 
@@ -501,14 +515,26 @@ export class Consumer<Key, Value, Int64 extends number | bigint = number>
   }
 
   /**
-   * Who this is in its group, for transactions that commit offsets: as it was when it handed something out last, so that
-   * what has been read before a partition was lost is not committed after it has come back.
+   * Who this is in its group, for a transaction that commits these offsets, or everything that was handed out. Throws when
+   * a partition was lost since something was handed out of it, though it may be back: another member may have done the
+   * same.
    */
-  get groupIdentity(): GroupIdentity | undefined {
+  identityFor(offsets?: ReadonlyArray<CommitPlace>): GroupIdentity {
     const { membership } = this;
-    if (membership === undefined) return undefined;
+    if (membership === undefined) throw new ClientError("offsets of a transaction need a consumer with a group");
+    const ends = offsets?.map((place) => [partitionKey(place.topic, place.partition), place.offset] as const);
+    const lost = [...(ends?.map(([key]) => key) ?? this.pending.keys())].filter((key) => this.lostInHand(key));
+    const strange = ends?.some(([key, offset]) => offset > (this.stream.partitions.get(key)?.handed.offset ?? -1));
+    if (lost.length > 0 || strange === true)
+      throw new ClientError("offsets of a transaction: of a partition that was lost since it was read", {
+        retriable: true,
+      });
+    if (ends === undefined) this.pending.clear();
+    else
+      for (const [key, offset] of ends)
+        if (offset === this.stream.partitions.get(key)?.handed.offset) this.pending.delete(key);
     const { memberId, memberEpoch, options } = membership;
-    const identity = { id: options.group, memberId, memberEpoch: this.handedEpoch ?? memberEpoch };
+    const identity = { id: options.group, memberId, memberEpoch };
     return options.instanceId === undefined ? identity : { ...identity, instanceId: options.instanceId };
   }
 
@@ -582,17 +608,12 @@ export class Consumer<Key, Value, Int64 extends number | bigint = number>
     this.wake();
     const { promise: timedOut, resolve } = Promise.withResolvers<void>();
     const cancel = this.session.platform.clock.after(timeoutMs, resolve);
-    let told = false;
     const leaving = async (): Promise<void> => {
       await this.membership?.leave();
-      const { promise, resolve: answered } = Promise.withResolvers<void>();
-      told = this.stream.request("close", {}, () => answered());
-      if (told) await promise;
+      await this.stream.leave();
     };
     if (this.stream.failure === undefined) await Promise.race([leaving(), timedOut]);
     cancel();
-    // The connection may live on: a member that nobody speaks for any more would keep its partitions.
-    if (!told) this.stream.request("close", {}, () => {});
     this.stream.end(new ClosedError("the consumer"));
     this.wake();
   }

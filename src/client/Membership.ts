@@ -297,7 +297,7 @@ export class Membership implements GroupSide {
       leaderEpoch: place.leaderEpoch,
       ...(metadata === undefined ? {} : { metadata }),
     }));
-    const sent = this.stream.request("commit", { offsets }, (outcome) => {
+    const sent = this.stream.commit(offsets, (outcome) => {
       this.underWay = undefined;
       if (outcome instanceof RequestLost) this.again(sending, true);
       else if (outcome instanceof ClientError) this.refused(sending, outcome);

@@ -81,6 +81,7 @@ export class Stream implements SessionMember {
   private queue: Delivery[] = [];
   private connection: Connection | undefined;
   private paused = false;
+  private leaving: Promise<void> | undefined;
   private cancelReopen = (): void => {};
 
   constructor(
@@ -208,7 +209,7 @@ export class Stream implements SessionMember {
   /** The partition is not this stream's any more. */
   forget(partition: StreamPartition, why: ClientError): void {
     this.drop(partition);
-    this.partitions.delete(partitionKey(partition.topic, partition.partition));
+    this.partitions.delete(partition.key);
     settle(partition, (waiter) => waiter.reject(why));
     this.topUp();
   }
@@ -221,11 +222,10 @@ export class Stream implements SessionMember {
     if (held.length > 0) this.events.onWake();
   }
 
-  /** Sends a request that only makes sense while the stream is open; false when it is not. `close` follows an `open`. */
-  request<T extends "commit" | "close">(type: T, body: Omit<RequestBody<T>, "stream">, settled: Settle<T>): boolean {
-    const isThere = this.state === "open" || (type === "close" && this.state === "opening");
-    if (!isThere || this.connection?.isOpen !== true) return false;
-    this.connection.request<T>(type, { ...body, stream: this.stream } as RequestBody<T>, settled);
+  /** Sends a commit; false when the stream is not open. */
+  commit(offsets: RequestBody<"commit">["offsets"], settled: Settle<"commit">): boolean {
+    if (this.state !== "open" || this.connection?.isOpen !== true) return false;
+    this.connection.request("commit", { stream: this.stream, offsets }, settled);
     return true;
   }
 
@@ -236,9 +236,27 @@ export class Stream implements SessionMember {
     return true;
   }
 
-  /** Ends it here; `close` was sent before, or the connection is gone. */
+  /**
+   * Tells the server that it is over, once: also while it is being opened, or the server would keep what nobody reads.
+   * Resolves when that is answered, or at once when there is nobody to tell.
+   */
+  leave(): Promise<void> {
+    if ((this.state !== "open" && this.state !== "opening") || this.connection?.isOpen !== true)
+      return Promise.resolve();
+    const { connection } = this;
+    this.leaving ??= new Promise((resolve) => connection.request("close", { stream: this.stream }, () => resolve()));
+    return this.leaving;
+  }
+
+  /** Ends it here and there. */
   end(error: ClientError): void {
     if (this.state === "closed") return;
+    void this.leave();
+    this.over(error);
+  }
+
+  /** The server has ended it, or never had it. */
+  private over(error: ClientError): void {
     this.session.detach(this);
     this.finishWith(error);
   }
@@ -321,17 +339,17 @@ export class Stream implements SessionMember {
       error instanceof KafkaError &&
       (error.code === Errors.UNKNOWN_TOPIC_OR_PARTITION || error.code === Errors.UNKNOWN_TOPIC_ID);
     if (error.retriable && !final) this.reopenLater(connection);
-    else this.end(error);
+    else this.over(error);
   }
 
   private closedByServer(wire: WireError): void {
     const { connection } = this;
     const error = new KafkaError(wire, "the server ended the stream");
-    if (wire.code === Errors.FENCED_INSTANCE_ID) this.end(new FencedError(error.message, error));
+    if (wire.code === Errors.FENCED_INSTANCE_ID) this.over(new FencedError(error.message, error));
     else if (wire.retriable && connection !== undefined) {
       this.notOpen();
       this.reopenLater(connection);
-    } else this.end(new KafkaError(wire, "the server ended the stream", { fatal: true }));
+    } else this.over(new KafkaError(wire, "the server ended the stream", { fatal: true }));
   }
 
   private reopenLater(connection: Connection): void {
@@ -376,7 +394,7 @@ export class Stream implements SessionMember {
       if (!(outcome instanceof ClientError)) return this.confirm(sent, outcome.partitions);
       for (const partition of add) {
         this.stop(partition, outcome);
-        this.partitions.delete(partitionKey(partition.topic, partition.partition));
+        this.partitions.delete(partition.key);
       }
     });
   }

@@ -21,6 +21,7 @@ export interface SeekWaiter {
 export const partitionKey = (topic: string, partition: number): string => `${partition} ${topic}`;
 
 export class StreamPartition implements TopicPartition {
+  readonly key: string;
   topicId = "";
   received: Place = { offset: -1, leaderEpoch: -1 };
   handed: Place = this.received;
@@ -55,6 +56,7 @@ export class StreamPartition implements TopicPartition {
     readonly partition: number,
     origin: From | undefined,
   ) {
+    this.key = partitionKey(topic, partition);
     this.moveTo(origin);
   }
 

@@ -35,7 +35,7 @@ export interface TransactionalOptions<Key, Value> extends Omit<ProducerOptions<K
 
 /** Whoever has a place in a group: a consumer. */
 export interface OffsetSource {
-  readonly groupIdentity: GroupIdentity | undefined;
+  identityFor(offsets?: ReadonlyArray<OffsetToCommit>): GroupIdentity;
   position(): SavedPosition;
 }
 
@@ -45,7 +45,8 @@ export interface Transaction<Key, Value> {
   send(record: ProducerRecord<Key, Value>): Promise<RecordMetadata>;
   /**
    * Makes consumed offsets part of the transaction: a consumer's whole position, or a batch's, or places of one's own.
-   * The consumer must not commit by itself (`autoCommit: false`).
+   * The consumer must not commit by itself (`autoCommit: false`). Rejects, and with it the transaction, when the group has
+   * taken a partition away since the records were handed out, even if it gave it back.
    */
   sendOffsets(
     consumer: OffsetSource,
@@ -309,12 +310,7 @@ class OpenTransaction<Key, Value> implements Transaction<Key, Value> {
     places?: Pick<ConsumerBatch<unknown, unknown>, "position"> | ReadonlyArray<CommitPlace>,
   ): Promise<void> {
     if (this.over) throw new ClientError("the transaction is over");
-    const group = consumer.groupIdentity;
-    if (group === undefined) throw new ClientError("offsets of a transaction need a consumer with a group");
-    const offsets = offsetsOf(places ?? consumer.position());
-    if (offsets.length === 0) return;
-    this.sentOffsets = true;
-    await this.part(this.sendTo(group, offsets));
+    await this.part(this.sendTo(consumer, places === undefined ? undefined : offsetsOf(places)));
   }
 
   /** Resolves when everything was acknowledged; rejects with the first error. */
@@ -336,7 +332,11 @@ class OpenTransaction<Key, Value> implements Transaction<Key, Value> {
     return promise;
   }
 
-  private async sendTo(group: GroupIdentity, offsets: ReadonlyArray<OffsetToCommit>): Promise<void> {
+  private async sendTo(consumer: OffsetSource, places: ReadonlyArray<OffsetToCommit> | undefined): Promise<void> {
+    const group = consumer.identityFor(places);
+    const offsets = places ?? offsetsOf(consumer.position());
+    if (offsets.length === 0) return;
+    this.sentOffsets = true;
     const { partitions } = await this.session.ask("txnOffsets", { ...this.who(), group, offsets }, this.ask);
     const refused = partitions.find(({ error }) => error !== undefined);
     if (refused?.error !== undefined)

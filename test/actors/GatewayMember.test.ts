@@ -283,6 +283,28 @@ describe("coming back", () => {
     });
   });
 
+  test("to a member that was fenced and has joined again unheard is told that all was lost meanwhile", () => {
+    withGateway(async (world) => {
+      const { client } = await world.connect();
+      await fill(client, 0, 10);
+      const before = await join(world, { memberId: "a", group: { topics: ["t"], rebalanceTimeoutMs: 5000 } });
+      await before.group.until(() => before.group.seen.length === 10 && before.group.owned.length === 4);
+      // Nobody hears what is said for it: others have its partitions for a while, and it has them again.
+      before.link.cut("silent");
+      const other = await join(world, { memberId: "b" });
+      await other.group.until(() => other.group.owned.length > 0);
+      other.client.duplex.close(1000, "");
+      await world.sleep(15_000);
+      const after = await join(world, { memberId: "a" }, before.group.resume);
+      await after.group.until(() => after.group.events.some(({ t }) => t === "assigned"));
+      expect(after.group.events.map(({ t }) => t).slice(0, 2)).toEqual(["lost", "assigned"]);
+      const [lost] = after.group.events as unknown as [{ partitions: unknown[] }];
+      expect(lost.partitions).toHaveLength(4);
+      // What was not committed is read again.
+      await after.group.until(() => after.group.seen.length === 10);
+    }, four);
+  });
+
   test("while the first connection is still there takes the member over", () => {
     withGateway(async (world) => {
       const { client } = await world.connect();

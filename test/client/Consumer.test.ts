@@ -214,6 +214,20 @@ describe("iterating", () => {
     expect(await consumer.next()).toEqual({ done: true, value: undefined });
   });
 
+  test("closing while it is being opened tells the server too", async () => {
+    const dialogue = new Dialogue();
+    await dialogue.connect();
+    const consumer = dialogue.client.consume({ partitions: [{ topic: "t", partition: 0, from: "latest" }] });
+    await settled();
+    const closing = consumer.close();
+    await settled();
+    expect(dialogue.link.frames.map(({ t }) => t)).toEqual(["hello", "open", "close"]);
+    dialogue.link.ok(dialogue.link.last("open"), { partitions: [] });
+    dialogue.link.ok(dialogue.link.last("close"));
+    await closing;
+    expect(consumer.state).toBe("closed");
+  });
+
   test("a signal ends it with its reason", async () => {
     const dialogue = await opened();
     const controller = new AbortController();

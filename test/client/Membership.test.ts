@@ -271,7 +271,7 @@ test("what is lost is dropped, told, and never committed", async () => {
   expect(await offsetOf(consumer)).toBe("1@3");
   await dialogue.pass(1000);
   expect(said(link)).toEqual(["commit 0@1 1@0"]);
-  expect(consumer.groupIdentity).toMatchObject({ id: "g", memberEpoch: 5 });
+  expect(consumer.identityFor([])).toMatchObject({ id: "g", memberEpoch: 5 });
 });
 
 test("a commit that was sent before a connection broke, and is refused later, may have been made", async () => {
@@ -291,21 +291,50 @@ test("a commit that was sent before a connection broke, and is refused later, ma
   await expect(committing).rejects.toMatchObject({ name: "OutcomeUnknownError", cause: { code: 110 } });
 });
 
-test("its identity is that of the time at which something was handed out", async () => {
-  const { consumer, link } = await joined();
-  link.send(assigned(1, [0, 0]));
-  await settled();
-  expect(consumer.groupIdentity).toMatchObject({ memberEpoch: 1 });
+test("a transaction does not take what was read of a partition before it was lost, though it is back", async () => {
+  const { dialogue, consumer, link } = await joined({ autoCommit: false });
+  dialogue.onFrame = (frame, to) => {
+    if (frame.t === "seek") to.ok(frame, { partitions: [{ topic: "t", partition: 0, position: positionAt(7) }] });
+    if (frame.t === "commit") to.ok(frame, { partitions: [{ topic: "t", partition: 0 }] });
+  };
+  const again = async (epoch: number, offset: number): Promise<void> => {
+    link.send({ t: "lost", stream: 1, partitions: named(0), error: FENCED });
+    link.send(assigned(epoch, [0, offset], [1, 0]));
+    await settled();
+  };
+  const place = (offset: number) => [{ topic: "t", partition: 0, offset }];
+  const lost = "lost since it was read";
+  link.send(assigned(1, [0, 0], [1, 0]));
   deliver(link, 0, 0, 1);
   await offsetOf(consumer);
-  // It comes again: a transaction that commits its offset must not.
-  link.send({ t: "lost", stream: 1, partitions: named(0), error: FENCED });
-  link.send(assigned(3, [0, 0]));
-  deliver(link, 0, 0, 1);
-  await settled();
-  expect(consumer.groupIdentity).toMatchObject({ memberEpoch: 1 });
+  expect(() => consumer.identityFor(place(2))).toThrow(lost);
+  expect(consumer.identityFor(place(1))).toMatchObject({ id: "g", memberEpoch: 1 });
   await offsetOf(consumer);
-  expect(consumer.groupIdentity).toMatchObject({ memberEpoch: 3 });
+  // Others may have done it meanwhile: it begins behind.
+  await again(3, 2);
+  expect(() => consumer.identityFor(place(2))).toThrow(lost);
+  expect(consumer.identityFor(place(2))).toMatchObject({ memberEpoch: 3 });
+  // The same for all of it, whatever else was read meanwhile.
+  deliver(link, 0, 2, 3);
+  await offsetOf(consumer);
+  await again(5, 3);
+  deliver(link, 1, 0);
+  await offsetOf(consumer);
+  expect(() => consumer.identityFor()).toThrow(lost);
+  expect(consumer.identityFor()).toMatchObject({ memberEpoch: 5 });
+  // Nothing was read of it since, or it is committed, or the application has moved away from it.
+  await again(7, 3);
+  expect(consumer.identityFor()).toMatchObject({ memberEpoch: 7 });
+  deliver(link, 0, 3, 4, 5, 6);
+  await offsetOf(consumer);
+  await consumer.commit();
+  await again(9, 4);
+  expect(consumer.identityFor()).toMatchObject({ memberEpoch: 9 });
+  deliver(link, 0, 4, 5, 6);
+  await offsetOf(consumer);
+  await consumer.seek({ topic: "t", partition: 0, from: { offset: 7 } });
+  await again(11, 4);
+  expect(consumer.identityFor()).toMatchObject({ memberEpoch: 11 });
 });
 
 test("closing commits what is finished and leaves, without release", async () => {
@@ -464,4 +493,19 @@ test("closing does not wait for a revoked record that is never finished", async 
   await settled();
   await consumer.close();
   expect(said(link).at(-1)).toBe("close");
+});
+
+test("closing leaves the group even when its commit gets no answer in time", async () => {
+  const { dialogue, consumer, link } = await joined();
+  dialogue.onFrame = () => {};
+  link.send(assigned(1, [0, 0]));
+  deliver(link, 0, 0, 1);
+  await consumer.next();
+  await consumer.next();
+  const closing = consumer.close({ timeoutMs: 100 });
+  await settled();
+  expect(said(link)).toEqual(["commit 0@1"]);
+  await dialogue.pass(100);
+  await closing;
+  expect(said(link)).toEqual(["commit 0@1", "close"]);
 });

@@ -209,13 +209,13 @@ test("consumed offsets are part of it", async () => {
     put(transaction, "a");
     await transaction.sendOffsets(consumer, batch);
     await transaction.sendOffsets(consumer);
-    await transaction.sendOffsets(consumer, [{ topic: "t", partition: 1, offset: 77 }]);
+    await transaction.sendOffsets(consumer, [{ topic: "t", partition: 1, offset: 4 }]);
   });
   expect(coordinator.log.slice(2)).toEqual([
     "offsets e0 g 0@9",
     "produce id e0 #0 a",
     "offsets e0 g 0@9 1@5",
-    "offsets e0 g 1@77",
+    "offsets e0 g 1@4",
     "commit e0",
   ]);
   expect(dialogue.link.last("txnOffsets").group).toMatchObject({ id: "g", memberEpoch: 3, instanceId: "i" });
@@ -226,6 +226,31 @@ test("consumed offsets are part of it", async () => {
   await expect(producer.txn((transaction) => transaction.sendOffsets(alone))).rejects.toThrow(
     "need a consumer with a group",
   );
+});
+
+test("offsets of records from before a partition was lost are not sent, though it is assigned again", async () => {
+  const coordinator = new Coordinator();
+  const producer = await coordinator.producer();
+  const { dialogue } = coordinator;
+  const consumer = dialogue.client.consume({ group: "g", topics: "in", encoding: "records", autoCommit: false });
+  await settled();
+  const assign = (memberEpoch: number): void => {
+    const partitions = [{ topic: "t", partition: 0, position: positionAt(5), committed: true }];
+    dialogue.link.send({ t: "assigned", stream: 1, memberEpoch, partitions });
+  };
+  assign(3);
+  dialogue.link.send({ t: "records", stream: 1, batches: [batchOf(0, recordsAt(5, 6), 7)] });
+  const batch = (await consumer.batches().next()).value!;
+  const error = { code: 110, name: "FENCED_MEMBER_EPOCH", message: "", retriable: true };
+  dialogue.link.send({ t: "lost", stream: 1, partitions: [{ topic: "t", partition: 0 }], error });
+  assign(5);
+  await settled();
+  const copying = producer.txn(async (transaction) => {
+    put(transaction, "a");
+    await transaction.sendOffsets(consumer, batch);
+  });
+  await expect(copying).rejects.toThrow("of a partition that was lost since it was read");
+  expect(coordinator.log.slice(2)).toEqual(["produce id e0 #0 a", "abort e0"]);
 });
 
 test("an end whose answer was lost is sent again as it was", async () => {

@@ -8,6 +8,7 @@ import { groupMember } from "./GroupMember.ts";
 import { expiringWriter, keyedWriter, vanishingReader } from "./KeyedClients.ts";
 import { idempotentProducer, plainProducer } from "./Producers.ts";
 import { streamConsumer, streamCopier, streamMember, streamProducer } from "./StreamClients.ts";
+import { streamTransactional } from "./StreamTransactional.ts";
 import { transactionalClient } from "./TransactionalClient.ts";
 
 export const CLIENT_KINDS: Readonly<Record<ClientKindName, ClientKind>> = {
@@ -27,4 +28,5 @@ export const CLIENT_KINDS: Readonly<Record<ClientKindName, ClientKind>> = {
   "stream consumer": streamConsumer,
   "stream member": streamMember,
   "stream copier": streamCopier,
+  "stream transactional": streamTransactional,
 };

@@ -26,7 +26,7 @@ import { thinkMs } from "./Sending.ts";
 const RETRY_MS = 50;
 
 /** Connects until it is connected: the broker may be dead for longer than one connect is patient. */
-const connected = async (stage: Stage, { machine }: ClientLife): Promise<Client> => {
+export const connected = async (stage: Stage, { machine }: ClientLife): Promise<Client> => {
   for (;;) {
     try {
       const platform = machine.stream();
@@ -42,13 +42,19 @@ const connected = async (stage: Stage, { machine }: ClientLife): Promise<Client>
   }
 };
 
-const sleep = (machine: ClientLife["machine"], ms: number): Promise<void> =>
+export const sleep = (machine: ClientLife["machine"], ms: number): Promise<void> =>
   new Promise((resolve) => machine.platform.clock.after(ms, resolve));
 
-const failureOf = (error: unknown): { readonly type: "info" | "fail"; readonly error: string } => {
+export const failureOf = (error: unknown): { readonly type: "info" | "fail"; readonly error: string } => {
   if (!(error instanceof ClientError)) throw error;
   return { type: error instanceof OutcomeUnknownError ? "info" : "fail", error: error.name };
 };
+
+/** What a page may choose: how records travel, and how much of them may lie there. */
+export const choices = (random: SeededRandom) => ({
+  encoding: random.pick(["batches", "records"] as const),
+  window: { records: random.pick([2, 20, 10_000]), bytes: random.pick([200, 20_000, 4_000_000]) },
+});
 
 /** Records of one value each, several on their way at a time. */
 export const streamProducer: ClientKind = {
@@ -99,7 +105,7 @@ export const streamProducer: ClientKind = {
 };
 
 /** What a batch shows, each record held against what was shown before. */
-const shownBy = (stage: Stage, owner: number, batch: ConsumerBatch<Uint8Array, Uint8Array>): Shown[] => {
+export const shownBy = (stage: Stage, owner: number, batch: ConsumerBatch<Uint8Array, Uint8Array>): Shown[] => {
   const key = stage.keyAt(batch);
   const where = `stream client ${owner} at ${key}`;
   let last = -1;
@@ -119,8 +125,10 @@ const shownBy = (stage: Stage, owner: number, batch: ConsumerBatch<Uint8Array, U
 type Batches = AsyncIterableIterator<ConsumerBatch<Uint8Array, Uint8Array>, undefined>;
 
 /** The next batch, or undefined when none has come in time; what is asked for goes on being asked for. */
-class Asking {
+export class Asking {
   private asked: Promise<ConsumerBatch<Uint8Array, Uint8Array> | undefined> | undefined;
+  /** What was asked for has come, and nobody has seen it. */
+  private hasCome = false;
 
   constructor(
     private readonly machine: ClientLife["machine"],
@@ -128,13 +136,28 @@ class Asking {
   ) {}
 
   async next(waitMs: number): Promise<ConsumerBatch<Uint8Array, Uint8Array> | undefined> {
-    this.asked ??= this.batches.next().then(({ value }) => value);
-    const asked = this.asked;
+    this.asked ??= this.ask();
+    const { asked } = this;
     const waited = sleep(this.machine, waitMs).then(() => "nothing" as const);
     const got = await Promise.race([asked, waited]);
     if (got === "nothing") return undefined;
     this.asked = undefined;
     return got;
+  }
+
+  /** The consumer was moved: what has come and was not seen is of the old place. */
+  moved(): void {
+    if (this.hasCome) this.asked = undefined;
+  }
+
+  private ask(): NonNullable<Asking["asked"]> {
+    this.hasCome = false;
+    const came = (): void => {
+      this.hasCome = true;
+    };
+    const asked = this.batches.next().then(({ value }) => value);
+    asked.then(came, came);
+    return asked;
   }
 }
 
@@ -152,7 +175,6 @@ export const streamConsumer: ClientKind = {
     const client = await connected(stage, life);
     const owner = stage.recorder.newProcess();
     const keys = stage.keysOf(TOPIC);
-    const encoding = random.pick(["batches", "records"] as const);
     stage.recorder.invoke(owner, "assign", keys)("ok");
     let position: SavedPosition | undefined;
     while (!stage.producersDone) {
@@ -160,8 +182,7 @@ export const streamConsumer: ClientKind = {
       const consumer = client.consume({
         ...(position === undefined ? { partitions: begin } : { partitions: begin, position }),
         isolation: "read_uncommitted",
-        encoding,
-        window: { records: random.pick([4, 1000]) },
+        ...choices(random),
       });
       const asking = new Asking(machine, consumer.batches());
       try {
@@ -233,6 +254,7 @@ export const streamMember: ClientKind = {
         from: "earliest",
         autoCommit: false,
         isolation: "read_uncommitted",
+        ...choices(random),
         onRevoked: (partitions) => work.commit(partitions),
         onLost: (partitions) => {
           for (const one of partitions) work.pending.delete(stage.keyAt(one));
@@ -280,7 +302,8 @@ export const streamCopier: ClientKind = {
         transactionTimeoutMs: 10_000,
         deliveryTimeoutMs: 8000,
       });
-      const consumer = client.consume({ group: COPY_GROUP, topics: TOPIC, from: "earliest", autoCommit: false });
+      const group = { group: COPY_GROUP, topics: TOPIC, from: "earliest", autoCommit: false } as const;
+      const consumer = client.consume({ ...group, ...choices(random) });
       const asking = new Asking(machine, consumer.batches());
       const polls = random.pick([10, 40, 1000]);
       try {

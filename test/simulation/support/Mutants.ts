@@ -9,6 +9,9 @@ import { CoordinatorTimers } from "../../../actors/CoordinatorTimers.ts";
 import { Partition } from "../../../actors/Partition.ts";
 import { DelayedFetches } from "../../../src/api/DelayedFetch.ts";
 import { FetchSession } from "../../../src/api/FetchSession.ts";
+import { Sender } from "../../../src/client/Sender.ts";
+import { StreamPartition } from "../../../src/client/StreamPartition.ts";
+import type { Position } from "../../../src/gateway/Messages.ts";
 import { ClassicRebalance } from "../../../src/group/ClassicRebalance.ts";
 import { ConsumerGroup } from "../../../src/group/ConsumerGroup.ts";
 import { CommittedOffsets } from "../../../src/group/Offsets.ts";
@@ -447,6 +450,39 @@ export const MUTANTS: ReadonlyArray<Mutant> = [
     scenario: "retention",
     seed: 3,
     plant: () => replace(RetentionScan.prototype, "tooOld", () => () => true),
+  },
+  {
+    name: "a stream client numbers a batch anew when its answer was lost",
+    scenario: "stream",
+    seed: 9,
+    plant: () =>
+      replace(
+        Sender.prototype,
+        "lost",
+        (original) =>
+          function renumbering(...args) {
+            original.apply(this, args);
+            const [, batch] = args as unknown as [unknown, { built: unknown }];
+            batch.built = undefined;
+          },
+      ),
+  },
+  {
+    name: "a stream client comes back one offset too far",
+    scenario: "stream",
+    seed: 9,
+    plant: () =>
+      replace(
+        StreamPartition.prototype,
+        "position",
+        (original) =>
+          function beyond(...args) {
+            const position = original.apply(this, args) as Position;
+            const { received, handed } = this as StreamPartition;
+            const [place] = args as unknown as [typeof received];
+            return place === received && place !== handed ? { ...position, offset: position.offset + 1 } : position;
+          },
+      ),
   },
 ];
 
