@@ -141,7 +141,7 @@ export const startBroker = (platform: Platform, options: BrokerOptions): Effect.
     const { nodeId } = config;
 
     const bindings = listenersOf(config);
-    for (const { bind } of bindings) probe(network, bind);
+    for (const binding of bindings) probe(network, binding);
     const directory = yield* Effect.promise(async () =>
       LogDirectory.open(context, {
         disk,
@@ -337,15 +337,24 @@ const listenersOf = (config: BrokerConfig): ReadonlyArray<BrokerListener> => {
 };
 
 /** An address that cannot be had ends the start before anything on disk is touched. */
-const probe = (network: Network, bind: Endpoint): void => {
+const probe = (network: Network, { name, bind }: BrokerListener): void => {
   if (bind.port === 0) return;
   try {
     network.listen(bind, () => UNSERVED).close();
   } catch (error) {
     if (!(error instanceof NetworkError)) throw error;
-    const why = error.code === "EADDRINUSE" ? "the port is in use" : error.message;
-    throw new StartupError(`listeners: ${bind.host}:${bind.port} cannot be bound: ${why}`);
+    const { host, port } = bind;
+    const next = `--override listeners=${name}://${host}:${port + 1} takes the next port, port 0 any that is free`;
+    const message = `listeners: ${host}:${port} cannot be bound: ${whyNot(error)}`;
+    throw new StartupError(message, error.code === "EADDRINUSE" ? next : undefined);
   }
+};
+
+const whyNot = ({ code, message }: NetworkError): string => {
+  if (code === "EADDRINUSE") return "the port is in use";
+  if (code === "EADDRNOTAVAIL") return "this machine has no such address";
+  if (code === "EACCES") return "that takes privileges this process does not have";
+  return message.replace(/^listen \S+: /, "");
 };
 
 /** Resolves when no request is in flight, or when the time is up. Waiting fetches are answered with what there is. */

@@ -28,7 +28,7 @@ import {
 import { loadLog, reload } from "../src/log/LogLoader.ts";
 import { TailBudget } from "../src/log/LogTail.ts";
 import type { LogConfig } from "../src/log/UnifiedLog.ts";
-import { type Disk, DiskError } from "../src/platform/Disk.ts";
+import { type Disk, DiskError, diskTrouble } from "../src/platform/Disk.ts";
 import type { Random } from "../src/platform/Random.ts";
 import { isPending, type MaybePending, type Offset, type Uuid } from "../src/prelude/Types.ts";
 import type { ActorContext, ActorRef } from "./Actor.ts";
@@ -108,7 +108,7 @@ export class LogDirectory {
     try {
       disk.makeDirectory(path);
     } catch (error) {
-      throw new StartupError(`log.dirs: ${path} cannot be created: ${String(error)}`);
+      throw new StartupError(`log.dirs: ${path} cannot be created: ${diskTrouble(error)}`);
     }
     const unlock = lock(disk, path);
     try {
@@ -345,9 +345,12 @@ const lock = (disk: Disk, path: string): (() => void) => {
   try {
     unlock = disk.lock(`${path}/${LOCK_FILE}`);
   } catch (error) {
-    throw new StartupError(`log.dirs: ${path} is not writable: ${String(error)}`);
+    throw new StartupError(`log.dirs: ${path} is not writable: ${diskTrouble(error)}`);
   }
-  if (unlock === undefined) throw new StartupError(`log.dirs: ${path} is used by another process`);
+  if (unlock === undefined) {
+    const own = "a broker needs a directory of its own: --override log.dirs=ANOTHER";
+    throw new StartupError(`log.dirs: ${path} is used by another process`, own);
+  }
   return unlock;
 };
 

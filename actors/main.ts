@@ -17,7 +17,7 @@ import { makeBunClock } from "../src/platform/BunClock.ts";
 import { makeBunHttpServer } from "../src/platform/BunHttpServer.ts";
 import { makeBunPlatform } from "../src/platform/BunPlatform.ts";
 import type { Clock } from "../src/platform/Clock.ts";
-import type { Disk } from "../src/platform/Disk.ts";
+import { type Disk, diskTrouble } from "../src/platform/Disk.ts";
 import { type Log, makeLogger } from "../src/platform/Logger.ts";
 import { sha256 } from "../src/platform/Sha256.ts";
 import { type Broker, startBroker } from "./Broker.ts";
@@ -27,9 +27,12 @@ import { StartupError } from "./StartupError.ts";
 import type { Tool } from "./Tool.ts";
 
 const fail = (message: string, code: number): never => {
-  process.stderr.write(`odradek: ${message}\n`);
+  for (const line of message.split("\n")) process.stderr.write(`odradek: ${line}\n`);
   process.exit(code);
 };
+
+const failToStart = ({ message, hint }: StartupError): never =>
+  fail(hint === undefined ? message : `${message}\n${hint}`, 1);
 
 /** Runs a command that is a client, not a broker: its code is loaded only now, so that it costs a broker's start nothing. */
 const run = async <Arguments>(parsed: Parsed<Arguments>, load: () => Promise<Tool<Arguments>>): Promise<void> => {
@@ -98,6 +101,7 @@ const dump = async (parsed: Parsed<DumpLogOptions>): Promise<void> => {
 /** Runs a command, or the broker until a signal ends it. */
 const main = async (args: ReadonlyArray<string>): Promise<void> => {
   const [first, ...rest] = args[0] === "--" ? args.slice(1) : args;
+  if (first === "help") return main(["--help"]);
   const command = first === undefined ? undefined : commands[first];
   if (command !== undefined) return command(rest);
   const parsed = parseServerArguments(args);
@@ -139,7 +143,7 @@ const main = async (args: ReadonlyArray<string>): Promise<void> => {
   );
   if (Exit.isFailure(exit)) {
     const error = Cause.squash(exit.cause);
-    return fail(error instanceof StartupError ? error.message : Cause.pretty(exit.cause), 1);
+    return error instanceof StartupError ? failToStart(error) : fail(Cause.pretty(exit.cause), 1);
   }
   const broker = exit.value;
   const door = orFail(() => openHttpDoor({ server: makeBunHttpServer(), sha256 }, config, broker.doorEnvironment));
@@ -154,14 +158,24 @@ const orFail = <A>(open: () => A): A => {
   try {
     return open();
   } catch (error) {
-    return fail(error instanceof StartupError ? error.message : String(error), 1);
+    return error instanceof StartupError ? failToStart(error) : fail(String(error), 1);
   }
 };
 
 const readConfigFile = (disk: Disk, path: string | undefined): { path: string; text: string } | undefined => {
   if (path === undefined) return undefined;
-  const content = disk.readFile(path);
-  if (content === undefined) return fail(`--config: there is no file ${path}`, 1);
+  const content = orFail(() => {
+    if (disk.isDirectory(path)) throw new StartupError(`--config: ${path} is a directory, not a file`);
+    try {
+      return disk.readFile(path);
+    } catch (error) {
+      throw new StartupError(`--config: ${path} cannot be read: ${diskTrouble(error)}`);
+    }
+  });
+  if (content === undefined) {
+    const word = /^[a-z-]+$/.test(path) ? ", and no command of that name (odradek --help lists them)" : "";
+    return fail(`--config: there is no file ${path}${word}`, 1);
+  }
   return { path, text: new TextDecoder().decode(content) };
 };
 

@@ -55,8 +55,8 @@ function serverHelp(): string {
   const rows = shown.map((name) => `  ${name.padEnd(26)} ${brokerConfigKey(name)?.default ?? "(unset)"}`);
   return `Odradek, a broker that Apache Kafka's clients use unmodified (protocol and files of Kafka ${KAFKA_VERSION}).
 
-Usage: bun run server [FILE] [OPTIONS]
-       npm start -- [FILE] [OPTIONS]
+Usage: odradek [FILE] [OPTIONS]           (in a clone: bun run server …, or npm start -- …)
+       odradek COMMAND …
 
   --config FILE          read settings from a server.properties file (the same as FILE)
   --override KEY=VALUE   set one key; may be given again

@@ -3,7 +3,7 @@
  * Kafka's image, then `--override`; later wins. An unknown key is a warning (compose files carry many), a value that
  * cannot be is an error that names key, value and what is allowed. Pure: the caller reads the file and the environment.
  */
-import { BrokerConfig, brokerConfigKey, validateBrokerConfig } from "./BrokerConfig.ts";
+import { BrokerConfig, brokerConfigKey, brokerConfigNames, validateBrokerConfig } from "./BrokerConfig.ts";
 import { parseProperties } from "./Properties.ts";
 
 export interface ConfigSources {
@@ -68,7 +68,7 @@ export function loadBrokerConfig(sources: ConfigSources): LoadedConfig {
 
   for (const [key, value] of settings) {
     const origin = from.get(key);
-    if (!isKnown(key)) warnings.push(`unknown configuration key ${key} (${origin}), ignored`);
+    if (!isKnown(key)) warnings.push(`unknown configuration key ${key} (${origin}), ignored${meant(key)}`);
     const error = validateBrokerConfig(key, value, true);
     if (error !== undefined) errors.push(`${error} (${origin})`);
   }
@@ -84,6 +84,34 @@ export function loadBrokerConfig(sources: ConfigSources): LoadedConfig {
     errors,
   };
 }
+
+/** The known key that an unknown one is a slip of, as the rest of a sentence. */
+const meant = (key: string): string => {
+  let best: { readonly name: string; readonly slips: number } | undefined;
+  for (const name of brokerConfigNames()) {
+    const slips = slipsBetween(key, name, best === undefined ? MOST_SLIPS : best.slips - 1);
+    if (slips !== undefined) best = { name, slips };
+  }
+  return best === undefined ? "" : `; did you mean ${best.name}?`;
+};
+
+const MOST_SLIPS = 2;
+
+/** Letters to add, leave out or change to get from one text to the other (Levenshtein), when they are no more than `most`. */
+const slipsBetween = (from: string, to: string, most: number): number | undefined => {
+  if (Math.abs(from.length - to.length) > most) return undefined;
+  let row = Array.from({ length: to.length + 1 }, (_, index) => index);
+  for (let i = 0; i < from.length; i++) {
+    const next = [i + 1];
+    for (let j = 0; j < to.length; j++) {
+      const changed = row[j]! + (from[i] === to[j] ? 0 : 1);
+      next.push(Math.min(changed, row[j + 1]! + 1, next[j]! + 1));
+    }
+    if (Math.min(...next) > most) return undefined;
+    row = next;
+  }
+  return row[to.length]! <= most ? row[to.length] : undefined;
+};
 
 /** Values that are right each by itself and wrong together (`KafkaConfig.validateValues`, what concerns us). */
 function conflicts(config: BrokerConfig): string[] {

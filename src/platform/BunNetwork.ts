@@ -13,7 +13,7 @@ import {
   type SocketHandlers,
 } from "./Network.ts";
 
-const CODES = new Set(["EADDRINUSE", "ECONNREFUSED", "ETIMEDOUT", "ECONNRESET"]);
+const CODES = new Set(["EADDRINUSE", "EADDRNOTAVAIL", "EACCES", "ECONNREFUSED", "ETIMEDOUT", "ECONNRESET"]);
 
 export const networkErrorOf = (cause: unknown, what: string): NetworkError => {
   if (cause instanceof NetworkError) return cause;

@@ -25,6 +25,20 @@ export class DiskError extends Error {
   }
 }
 
+const words: Readonly<Record<Exclude<DiskErrorCode, "OTHER">, string>> = {
+  EIO: "the disk cannot be read or written (EIO)",
+  ENOSPC: "the file system is full",
+  EACCES: "permission denied",
+  EMFILE: "too many files are open",
+  ENOENT: "there is no such place",
+  EEXIST: "there is a file of that name",
+  EROFS: "the file system is read-only",
+};
+
+/** Why, for a person; whatever is no `DiskError` as it is. */
+export const diskTrouble = (error: unknown): string =>
+  error instanceof DiskError && error.code !== "OTHER" ? words[error.code] : String(error);
+
 export interface DiskFile {
   readonly path: string;
   /** Bytes in the file now. */

@@ -43,7 +43,7 @@ export class NetworkError extends Error {
   readonly _tag = "NetworkError";
   override readonly name = "NetworkError";
   constructor(
-    readonly code: "EADDRINUSE" | "ECONNREFUSED" | "ETIMEDOUT" | "ECONNRESET" | "OTHER",
+    readonly code: "EADDRINUSE" | "EADDRNOTAVAIL" | "EACCES" | "ECONNREFUSED" | "ETIMEDOUT" | "ECONNRESET" | "OTHER",
     message: string,
   ) {
     super(message);

@@ -60,7 +60,9 @@ describe("the program", () => {
     server.close();
     expect({ code, stderr }).toEqual({
       code: 1,
-      stderr: `odradek: listeners: 127.0.0.1:${port} cannot be bound: the port is in use\n`,
+      stderr:
+        `odradek: listeners: 127.0.0.1:${port} cannot be bound: the port is in use\n` +
+        `odradek: --override listeners=PLAINTEXT://127.0.0.1:${port + 1} takes the next port, port 0 any that is free\n`,
     });
     expect(await Bun.file(join(data.path, "new", "meta.properties")).exists()).toBe(false);
   });
@@ -87,8 +89,53 @@ describe("the program", () => {
     }
   });
 
+  test("a directory in use, or where none can be, is said so, with the option that helps", async () => {
+    using data = temporaryDirectory();
+    const { child, until } = start(...settings(data.path));
+    await until(/Kafka Server started/);
+    expect(await run(...settings(data.path))).toMatchObject({
+      code: 1,
+      stderr:
+        `odradek: log.dirs: ${data.path} is used by another process\n` +
+        "odradek: a broker needs a directory of its own: --override log.dirs=ANOTHER\n",
+    });
+    child.kill("SIGTERM");
+    await child.exited;
+    const file = join(data.path, "meta.properties");
+    expect((await run(...settings(file))).stderr).toBe(
+      `odradek: log.dirs: ${file} cannot be created: there is a file of that name\n`,
+    );
+  });
+
+  test("what is no address of this machine, no file and no command is said so", async () => {
+    using data = temporaryDirectory();
+    const elsewhere = [...settings(data.path), "--override", "listeners=PLAINTEXT://192.0.2.1:9092"];
+    expect((await run(...elsewhere)).stderr).toBe(
+      "odradek: listeners: 192.0.2.1:9092 cannot be bound: this machine has no such address\n",
+    );
+    expect(await run(data.path)).toMatchObject({
+      code: 1,
+      stderr: `odradek: --config: ${data.path} is a directory, not a file\n`,
+    });
+    expect((await run("strat")).stderr).toBe(
+      "odradek: --config: there is no file strat, and no command of that name (odradek --help lists them)\n",
+    );
+    expect((await run("none.properties")).stderr).toBe("odradek: --config: there is no file none.properties\n");
+  });
+
+  test("every wrong value is a line of its own", async () => {
+    const { stderr } = await run("--override", "num.partitions=many", "--override", "log.retention.hours=long");
+    expect(stderr.split("\n")).toEqual([
+      expect.stringMatching(/^odradek: .*num\.partitions/),
+      expect.stringMatching(/^odradek: .*log\.retention\.hours/),
+      "",
+    ]);
+  });
+
   test("--version and --help", async () => {
     expect((await run("--version")).stdout).toMatch(/^odradek \d+\.\d+\.\d+ \(Kafka 4\.3\.1\)\n$/);
-    expect((await run("--help")).stdout).toContain("--override KEY=VALUE");
+    const { stdout } = await run("--help");
+    expect(stdout).toContain("--override KEY=VALUE");
+    expect((await run("help")).stdout).toBe(stdout);
   });
 });

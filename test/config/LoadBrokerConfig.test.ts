@@ -89,3 +89,13 @@ test("what Testcontainers' Kafka module sets is taken without a word", () => {
   });
   expect(loaded).toMatchObject({ warnings: [], errors: [] });
 });
+
+test.each([
+  ["num.partition", "num.partitions"],
+  ["log.retention.hour", "log.retention.hours"],
+  ["log_dirs", "log.dirs"],
+  ["autocreate.topics.enable", "auto.create.topics.enable"],
+])("a slip is met with the key that was meant: %s", (slip, key) => {
+  const { warnings } = loadBrokerConfig({ overrides: [`${slip}=1`] });
+  expect(warnings).toEqual([`unknown configuration key ${slip} (--override), ignored; did you mean ${key}?`]);
+});
