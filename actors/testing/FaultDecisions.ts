@@ -24,8 +24,11 @@ export interface FaultOptions {
   readonly rate?: number;
   /** The slowest answer in milliseconds (default 300), and the longest the broker stays down after a crash. */
   readonly maxDelayMs?: number;
-  /** At most so many crashes (default 5). */
-  readonly maxCrashes?: number;
+  /**
+   * At most so many of a kind (default 5 crashes, 10 coordinator moves, 20 rebalances: each begins something anew, and
+   * without an end nothing would ever finish).
+   */
+  readonly atMost?: Readonly<Partial<Record<FaultKind, number>>>;
 }
 
 /** The options with everything decided that the seed decides for a whole run. */
@@ -33,7 +36,7 @@ export interface FaultPlan {
   readonly seed: string;
   readonly chances: Readonly<Record<FaultKind, number>>;
   readonly maxDelayMs: number;
-  readonly maxCrashes: number;
+  readonly atMost: Readonly<Record<FaultKind, number>>;
 }
 
 /** Where a request stands. Both are counted from 1. */
@@ -79,6 +82,15 @@ const DEFAULT_CHANCES: Readonly<Record<FaultKind, number>> = {
   slowAnswer: 0.04,
 };
 const KINDS = Object.keys(DEFAULT_CHANCES) as ReadonlyArray<FaultKind>;
+const DEFAULT_AT_MOST: Readonly<Record<FaultKind, number>> = {
+  crash: 5,
+  coordinatorMove: 10,
+  rebalance: 20,
+  // A million: what a plan says must be JSON.
+  connectionCut: 1e6,
+  retriableError: 1e6,
+  slowAnswer: 1e6,
+};
 
 const GROUP_APIS = [
   ApiKey.OffsetCommit,
@@ -117,7 +129,7 @@ export const planFaults = (options: FaultOptions | number | string): FaultPlan =
     kinds,
     rate = 1,
     maxDelayMs = 300,
-    maxCrashes = 5,
+    atMost = {},
   } = typeof options === "object" ? options : { seed: options };
   const random = new SeededRandom(`${seed}/plan`);
   const chances = {} as Record<FaultKind, number>;
@@ -129,7 +141,7 @@ export const planFaults = (options: FaultOptions | number | string): FaultPlan =
       throw new RangeError(`faults: ${kind}: ${chance} (allowed: ${KINDS.join(", ")}, each 0 to 1)`);
     }
   }
-  for (const [name, value] of Object.entries({ rate, maxDelayMs, maxCrashes })) {
+  for (const [name, value] of Object.entries({ rate, maxDelayMs, ...atMost })) {
     if (!(value >= 0)) throw new RangeError(`faults: ${name} is ${value} (allowed: 0 and more)`);
   }
   // Seeds differ in what they are made of, too: some are mostly cuts, some mostly rebalances.
@@ -138,7 +150,7 @@ export const planFaults = (options: FaultOptions | number | string): FaultPlan =
     const weight = random.pick([0.5, 1, 2]);
     chances[kind] = Math.min(1, (named[kind] ?? 0) * rate * (exact ? 1 : weight));
   }
-  return { seed: String(seed), chances, maxDelayMs, maxCrashes };
+  return { seed: String(seed), chances, maxDelayMs, atMost: { ...DEFAULT_AT_MOST, ...atMost } };
 };
 
 /** What happens to a request; undefined: nothing. */

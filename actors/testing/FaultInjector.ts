@@ -17,6 +17,7 @@ import { emptyConsumerGroupHeartbeatRequest } from "../../src/protocol/generated
 import {
   decideFault,
   type FaultDecision,
+  type FaultKind,
   type FaultPlan,
   type InjectedFault,
   type RequestPlace,
@@ -51,7 +52,7 @@ export class FaultInjector {
   private readonly places = new WeakMap<ConnectionContext, { readonly connection: number; requests: number }>();
   private readonly inDoubt = new ProducersInDoubt();
   private connections = 0;
-  private crashes = 0;
+  private readonly counts = new Map<FaultKind, number>();
   /** By member id, those who joined last at the end. */
   private readonly members = new Map<string, Member>();
 
@@ -82,8 +83,13 @@ export class FaultInjector {
     if (place === undefined || !this.active) return handled;
     const spared = this.inDoubt.spares(handler.apiKey, request, context.connection);
     const decision = decideFault(this.plan, place);
-    if (decision === undefined || (spared && decision.kind !== "slowAnswer")) return handled;
+    if (decision === undefined || this.isSpent(decision.kind)) return handled;
+    if (spared && decision.kind !== "slowAnswer") return handled;
     return this.inject(decision, place, handler, request, context) ?? handled;
+  }
+
+  private isSpent(kind: FaultKind): boolean {
+    return (this.counts.get(kind) ?? 0) >= this.plan.atMost[kind];
   }
 
   private placeOf(apiKey: number, { clientId, connection }: RequestContext): RequestPlace | undefined {
@@ -109,6 +115,7 @@ export class FaultInjector {
     const { kind, after, delayMs } = decision;
     const handled = this.remembering(handler, request, context);
     const log = (what: string): void => {
+      this.counts.set(kind, (this.counts.get(kind) ?? 0) + 1);
       const { connection, request: number } = place;
       const { clientId } = context;
       this.levers.log({ kind, api: apiName(handler.apiKey), connection, request: number, clientId, what });
@@ -128,10 +135,9 @@ export class FaultInjector {
           return Effect.callback<void>((resume) => void context.ports.timers.after(delayMs, () => resume(Effect.void)));
         });
       case "crash": {
-        if (this.crashes >= this.plan.maxCrashes || this.inDoubt.any) return undefined;
+        if (this.inDoubt.any) return undefined;
         const crash = Effect.suspend(() => {
-          if (this.crashes < this.plan.maxCrashes && this.levers.crash(delayMs)) {
-            this.crashes += 1;
+          if (!this.isSpent(kind) && this.levers.crash(delayMs)) {
             this.inDoubt.addAll();
             log(`the broker killed ${after ? "after" : "before"} it was handled, down for ${delayMs} ms`);
           }

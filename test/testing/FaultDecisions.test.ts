@@ -78,6 +78,7 @@ describe("a decision", () => {
     [{ seed: 1, kinds: { crash: 2 } }, /crash: 2 .*0 to 1/],
     [{ seed: 1, rate: -1 }, /rate is -1/],
     [{ seed: 1, maxDelayMs: Number.NaN }, /maxDelayMs is NaN/],
+    [{ seed: 1, atMost: { crash: -1 } }, /crash is -1/],
   ])("what cannot be is refused: %j", (options, message) => {
     expect(() => planFaults(options)).toThrow(message);
   });

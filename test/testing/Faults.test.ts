@@ -351,7 +351,7 @@ describe("coordinators that move", () => {
 
 describe("crashes", () => {
   test("before or after the request, at most so many, and the broker comes back with what it had acknowledged", async () => {
-    await using broker = await faulty(always("crash", { maxCrashes: 6 }));
+    await using broker = await faulty(always("crash", { atMost: { crash: 6 } }));
     const { port } = broker;
     const expected: string[] = [];
     for (let i = 0; i < 8; i++) {

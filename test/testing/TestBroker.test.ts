@@ -144,6 +144,20 @@ describe("a test broker", () => {
     expect(await valuesOf(again.client(), "t")).toEqual(["kept"]);
   });
 
+  test("a program that ends without disposing leaves no directory", async () => {
+    const program = `
+      import { testBroker } from ${JSON.stringify(join(import.meta.dir, "../../actors/testing/index.ts"))};
+      const broker = await testBroker({ disk: "temporary" });
+      console.log(broker.directory);
+      process.exit(0);
+    `;
+    const { stdout, exitCode } = Bun.spawnSync([process.execPath, "-e", program], { stderr: "inherit" });
+    expect(exitCode).toBe(0);
+    const directory = stdout.toString().trim();
+    expect(directory).toContain("odradek-test-");
+    expect(existsSync(directory)).toBe(false);
+  });
+
   test("what is wrong is one clear line, and leaves nothing behind", async () => {
     const before = readdirSync("/proc/self/fd").length;
     expect(await failure(testBroker({ config: { "num.partitions": "many" } }))).toMatch(
