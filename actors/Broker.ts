@@ -308,6 +308,7 @@ export const startBroker = (platform: Platform, options: BrokerOptions): Effect.
       for (const door of doors) door.closeConnections("the broker is stopping");
       maintenance.stop();
       scrubber.stop();
+      metadata.log.stop();
       transactions.stop();
       groups.stop();
       cleaner?.stop();

@@ -163,7 +163,8 @@ export class LocalMetadataLog implements MetadataLog {
   private readonly watchers = new Set<(append: MetadataAppend) => void>();
   private latest: MetadataImage | undefined;
   private writing = false;
-  private timerArmed = false;
+  private cancelTimer: (() => void) | undefined;
+  private stopped = false;
 
   constructor(
     private readonly partition: Partition,
@@ -183,18 +184,24 @@ export class LocalMetadataLog implements MetadataLog {
     this.latest = image;
     const { snapshotBytes, snapshotMs, clock } = this.services;
     if (this.bytesSinceSnapshot >= snapshotBytes) return this.takeSnapshot();
-    if (this.timerArmed || this.bytesSinceSnapshot === 0 || snapshotMs <= 0 || snapshotMs > MAX_TIMER_MS) return;
-    this.timerArmed = true;
-    clock.after(snapshotMs, () => {
-      this.timerArmed = false;
+    if (this.stopped || this.cancelTimer !== undefined || this.bytesSinceSnapshot === 0) return;
+    if (snapshotMs <= 0 || snapshotMs > MAX_TIMER_MS) return;
+    this.cancelTimer = clock.after(snapshotMs, () => {
+      this.cancelTimer = undefined;
       if (this.bytesSinceSnapshot > 0) this.takeSnapshot();
     });
+  }
+
+  /** No more snapshots: the directory may soon be another broker's. */
+  stop(): void {
+    this.stopped = true;
+    this.cancelTimer?.();
   }
 
   private takeSnapshot(): void {
     const image = this.latest;
     // Whatever is in the way passes, and then another append comes.
-    if (this.writing || image === undefined || image.transaction !== undefined) return;
+    if (this.stopped || this.writing || image === undefined || image.transaction !== undefined) return;
     const bytes = this.bytesSinceSnapshot;
     this.writing = true;
     const now = this.services.clock.wall();

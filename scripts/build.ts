@@ -3,7 +3,7 @@
  * node_modules, and a bundle starts in half the time of its sources.
  *
  *   dist/bun     for Bun: the program, the broker as a library, `odradek/testing` and the child that hosts a broker for Node
- *   dist/node    for Node: what of `odradek/testing` runs there
+ *   dist/node    for Node: what of `odradek/testing` runs there, and a word about what does not
  *   dist/client  for browsers, Node and Bun alike: the stream client and its face for Effect
  *   dist/types   declarations of what package.json exports, and of nothing else
  *
@@ -53,14 +53,15 @@ const pruneDeclarations = (entries: ReadonlyArray<string>): void => {
 };
 
 rmSync("dist", { recursive: true, force: true });
+const onBoth = ["actors/EmbeddedBroker.ts", "actors/testing/index.ts"];
 await bundle("bun", [
   "actors/main.ts",
-  "actors/testing/index.ts",
+  ...onBoth,
   "actors/testing/BrokerChild.ts",
   "actors/CleanerWorker.ts",
   "src/platform/SyncfsWorker.ts",
 ]);
-await bundle("node", ["actors/testing/index.ts"]);
+await bundle("node", onBoth);
 const clients = ["src/client/Client.ts", "src/client/EffectClient.ts"];
 // Whoever uses Effect has one of his own.
 await bundle("browser", clients, "client", ["effect"]);
@@ -68,5 +69,5 @@ const declarations = Bun.spawnSync([process.execPath, "node_modules/typescript/b
   stdio: ["ignore", "inherit", "inherit"],
 });
 if (declarations.exitCode !== 0) process.exit(1);
-const exported = ["actors/testing/index.ts", ...clients];
+const exported = [...onBoth, ...clients];
 pruneDeclarations(exported.map((path) => `dist/types/${path.replace(/\.ts$/, ".d.ts")}`));

@@ -130,11 +130,13 @@ function layers(files: ReadonlyArray<SourceFile>): ReadonlySet<string> {
 
 /**
  * Where the real runtime is meant: the program's entry and that of its thread, what guards a simulation against it, and
- * what puts a broker into a test's own process or a child of it.
+ * what puts a broker into another program, or into a test's own process or a child of it.
  */
 const meetsRuntime = new Set([
   "actors/main.ts",
   "actors/CleanerWorker.ts",
+  "actors/EmbeddedBroker.ts",
+  "actors/StartEmbedded.ts",
   "actors/simulation/Tripwires.ts",
   "actors/simulation/Simulation.ts",
   ...["TestBroker", "InProcessBroker", "BrokerChild", "ChildBroker", "FindBun"].map(

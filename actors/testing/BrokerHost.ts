@@ -10,9 +10,9 @@ import { loadBrokerConfig } from "../../src/config/LoadBrokerConfig.ts";
 import type { HttpServer } from "../../src/platform/HttpServer.ts";
 import type { Endpoint } from "../../src/platform/Network.ts";
 import { type Broker, type Platform, startBroker } from "../Broker.ts";
+import { BrokerLife } from "../BrokerLife.ts";
 import { SeededRandom } from "../simulation/SeededRandom.ts";
 import { type PowerCut, SimulatedDisk } from "../simulation/SimulatedDisk.ts";
-import { BrokerLife } from "./BrokerLife.ts";
 import type { FaultPlan, InjectedFault } from "./FaultDecisions.ts";
 import { FaultInjector, type FaultLevers } from "./FaultInjector.ts";
 

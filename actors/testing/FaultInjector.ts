@@ -7,13 +7,12 @@
  * what was acknowledged stays. Errors come from behind the handlers' ports, so that each handler answers them as it would.
  */
 import * as Effect from "effect/Effect";
-import { clientOf } from "../../src/api/GroupRequest.ts";
 import type { Ports } from "../../src/api/Ports.ts";
 import type { ConnectionContext, RequestContext } from "../../src/api/RequestContext.ts";
 import { CloseConnection, type Handler, HandlerTable } from "../../src/api/Router.ts";
 import { ApiKey, apiName, type KnownApiKey, type RequestOf, type ResponseOf } from "../../src/protocol/ApiKeys.ts";
 import { Errors, errorName } from "../../src/protocol/Errors.ts";
-import { emptyConsumerGroupHeartbeatRequest } from "../../src/protocol/generated/ConsumerGroupHeartbeatRequest.ts";
+import { appendingWith, committingWith, leaderless, refusing, withoutCoordinators } from "./BrokenPorts.ts";
 import {
   decideFault,
   type FaultDecision,
@@ -23,6 +22,7 @@ import {
   type RequestPlace,
   SPARED_CLIENT_ID,
 } from "./FaultDecisions.ts";
+import { evict, KnownMembers } from "./KnownMembers.ts";
 import { beginsProducer, ProducersInDoubt } from "./ProducersInDoubt.ts";
 
 /** What the injector cannot do by itself. */
@@ -38,14 +38,13 @@ export interface FaultLevers {
 
 type Answer = Effect.Effect<unknown, CloseConnection>;
 
-interface Member {
-  readonly groupId: string;
-  readonly memberId: string;
-  readonly protocol: "classic" | "consumer";
+/** A request, and what handles it when nothing goes wrong. */
+interface Arrived {
+  readonly handler: Handler;
+  readonly request: unknown;
+  readonly context: RequestContext;
+  readonly handled: Answer;
 }
-
-/** Members remembered; more than any test has. */
-const MAX_MEMBERS = 1000;
 
 export class FaultInjector {
   private active = true;
@@ -53,8 +52,7 @@ export class FaultInjector {
   private readonly inDoubt = new ProducersInDoubt();
   private connections = 0;
   private readonly counts = new Map<FaultKind, number>();
-  /** By member id, those who joined last at the end. */
-  private readonly members = new Map<string, Member>();
+  private readonly members = new KnownMembers();
 
   constructor(
     private readonly plan: FaultPlan,
@@ -78,14 +76,17 @@ export class FaultInjector {
 
   private handle(handler: Handler, request: unknown, context: RequestContext): Answer {
     if (this.levers.isFalling()) return Effect.never;
-    const handled = this.remembering(handler, request, context);
+    const handled = Effect.tap(
+      Effect.suspend(() => handler.handle(request, context)),
+      (response) => Effect.sync(() => this.members.handled(handler.apiKey, request, response)),
+    );
     const place = this.placeOf(handler.apiKey, context);
     if (place === undefined || !this.active) return handled;
     const spared = this.inDoubt.spares(handler.apiKey, request, context.connection);
     const decision = decideFault(this.plan, place);
     if (decision === undefined || this.isSpent(decision.kind)) return handled;
     if (spared && decision.kind !== "slowAnswer") return handled;
-    return this.inject(decision, place, handler, request, context) ?? handled;
+    return this.inject(decision, place, { handler, request, context, handled }) ?? handled;
   }
 
   private isSpent(kind: FaultKind): boolean {
@@ -105,15 +106,9 @@ export class FaultInjector {
   }
 
   /** Undefined: there is nothing this fault could hit. */
-  private inject(
-    decision: FaultDecision,
-    place: RequestPlace,
-    handler: Handler,
-    request: unknown,
-    context: RequestContext,
-  ): Answer | undefined {
+  private inject(decision: FaultDecision, place: RequestPlace, arrived: Arrived): Answer | undefined {
     const { kind, after, delayMs } = decision;
-    const handled = this.remembering(handler, request, context);
+    const { handler, request, context, handled } = arrived;
     const log = (what: string): void => {
       this.counts.set(kind, (this.counts.get(kind) ?? 0) + 1);
       const { connection, request: number } = place;
@@ -146,13 +141,12 @@ export class FaultInjector {
         return after ? Effect.andThen(handled, crash) : crash;
       }
       case "retriableError":
-        return this.answerError(decision, handler, request, context, log);
+        return this.answerError(decision, arrived, log);
       case "rebalance": {
-        const member = this.memberOf(decision, handler.apiKey, request);
+        const member = this.members.take(handler.apiKey, request, decision.pick);
         if (member === undefined) return undefined;
         // Both are told to the coordinator now, in this order.
         const both = Effect.all([evict(member, context), handled], { concurrency: "unbounded" });
-        this.members.delete(member.memberId);
         log(`member ${member.memberId} of ${member.groupId} put out of its group`);
         return Effect.map(both, ([, response]) => response);
       }
@@ -168,9 +162,7 @@ export class FaultInjector {
 
   private answerError(
     { after, pick }: FaultDecision,
-    handler: Handler,
-    request: unknown,
-    context: RequestContext,
+    { handler, request, context }: Arrived,
     log: (what: string) => void,
   ): Answer | undefined {
     const { ports } = context;
@@ -226,59 +218,7 @@ export class FaultInjector {
     ]);
     return answer(code, nothingDone, refusing(ports, code));
   }
-
-  /** Handles the request and learns from the answer who is in which group. */
-  private remembering(handler: Handler, request: unknown, context: RequestContext): Answer {
-    const answer = handler.handle(request, context);
-    const learn = (groupId: string, memberId: string, errorCode: number, protocol: Member["protocol"]): void => {
-      if (errorCode !== Errors.NONE || memberId === "") return;
-      this.members.delete(memberId);
-      this.members.set(memberId, { groupId, memberId, protocol });
-      if (this.members.size > MAX_MEMBERS) this.members.delete(this.members.keys().next().value!);
-    };
-    if (handler.apiKey === ApiKey.JoinGroup) {
-      const { groupId } = request as RequestOf<typeof ApiKey.JoinGroup>;
-      return Effect.tap(answer, (response) => {
-        const { memberId, errorCode } = response as ResponseOf<typeof ApiKey.JoinGroup>;
-        return Effect.sync(() => learn(groupId, memberId, errorCode, "classic"));
-      });
-    }
-    if (handler.apiKey === ApiKey.ConsumerGroupHeartbeat) {
-      const { groupId, memberId: asked, memberEpoch } = request as RequestOf<typeof ApiKey.ConsumerGroupHeartbeat>;
-      return Effect.tap(answer, (response) => {
-        const { memberId, errorCode } = response as ResponseOf<typeof ApiKey.ConsumerGroupHeartbeat>;
-        return Effect.sync(() => {
-          if (memberEpoch < 0) this.members.delete(asked);
-          else learn(groupId, memberId ?? asked, errorCode, "consumer");
-        });
-      });
-    }
-    if (handler.apiKey === ApiKey.LeaveGroup) {
-      const { memberId, members } = request as RequestOf<typeof ApiKey.LeaveGroup>;
-      for (const left of [memberId, ...members.map((member) => member.memberId)]) this.members.delete(left);
-    }
-    return answer;
-  }
-
-  /** Whom a rebalance hits: the member that asks, or with a Fetch, which names none, any that is known. */
-  private memberOf({ pick }: FaultDecision, apiKey: number, request: unknown): Member | undefined {
-    if (apiKey !== ApiKey.Fetch) return this.members.get((request as { readonly memberId: string }).memberId);
-    const known = [...this.members.values()];
-    return known[Math.floor(pick * known.length)];
-  }
 }
-
-/** What a coordinator does when a member's session has ended. */
-const evict = ({ groupId, memberId, protocol }: Member, context: RequestContext): Effect.Effect<unknown> => {
-  const { groups, random } = context.ports;
-  if (protocol === "consumer") {
-    const request = { ...emptyConsumerGroupHeartbeatRequest(), groupId, memberId, memberEpoch: -1 };
-    const client = clientOf(context);
-    return groups.ask(groupId, { type: "ConsumerGroupHeartbeat", request, version: 1, client, uuid: random.uuid() });
-  }
-  const members = [{ memberId, groupInstanceId: null, reason: "an injected fault" }];
-  return groups.ask(groupId, { type: "LeaveGroup", request: { groupId, memberId: "", members }, version: 5 });
-};
 
 const coordinatorOf = (
   apiKey: number,
@@ -304,69 +244,3 @@ const coordinatorOf = (
       return { of: "group", key: (request as { readonly groupId: string }).groupId };
   }
 };
-
-/** The port with some of its functions replaced; the others work on the port itself. */
-const replaced = <Port extends object>(port: Port, changes: Partial<Port>): Port =>
-  new Proxy(port, {
-    get(target, name) {
-      if (name in changes) return Reflect.get(changes, name);
-      const value: unknown = Reflect.get(target, name, target);
-      return typeof value === "function" ? value.bind(target) : value;
-    },
-  });
-
-/** Partitions that are led elsewhere or lack replicas, coordinators that do not answer: nothing gets through to them. */
-const refusing = (ports: Ports, code: number): Ports =>
-  replaced(ports, {
-    replicas: replaced(ports.replicas, {
-      view: () => code,
-      beginVerification: () => code,
-      append: (_topicId, _partition, { settle, applied }) => {
-        applied();
-        settle({ error: code, baseOffset: -1, logAppendTime: -1, logStartOffset: -1, message: null });
-      },
-    }),
-    groups: replaced(ports.groups, { ask: () => Effect.succeed(code) }),
-    transactions: replaced(ports.transactions, { ask: () => Effect.succeed(code) }),
-  });
-
-const withoutCoordinators = (ports: Ports): Ports =>
-  replaced(ports, {
-    groups: replaced(ports.groups, { partitionOf: () => undefined }),
-    transactions: replaced(ports.transactions, { partitionOf: () => undefined }),
-  });
-
-/** What is appended is appended, and answered with a code that leaves it open. */
-const appendingWith = (ports: Ports, code: number): Ports =>
-  replaced(ports, {
-    replicas: replaced(ports.replicas, {
-      append: (topicId, partition, command) =>
-        ports.replicas.append(topicId, partition, {
-          ...command,
-          settle: (reply) =>
-            command.settle(
-              reply.error === Errors.NONE ? { ...reply, error: code, baseOffset: -1, logAppendTime: -1 } : reply,
-            ),
-        }),
-    }),
-  });
-
-/** What is committed is committed, and answered as when the coordinator's own append took too long. */
-const committingWith = (ports: Ports): Ports =>
-  replaced(ports, {
-    groups: replaced(ports.groups, {
-      ask: (groupId, command) => Effect.map(ports.groups.ask(groupId, command), () => Errors.COORDINATOR_NOT_AVAILABLE),
-    }),
-  });
-
-const leaderless = (response: ResponseOf<typeof ApiKey.Metadata>): ResponseOf<typeof ApiKey.Metadata> => ({
-  ...response,
-  topics: response.topics.map((topic) => ({
-    ...topic,
-    partitions: topic.partitions.map((partition) => ({
-      ...partition,
-      errorCode: Errors.LEADER_NOT_AVAILABLE,
-      leaderId: -1,
-    })),
-  })),
-});

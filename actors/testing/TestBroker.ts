@@ -4,12 +4,12 @@
  * business. What must stay true: when `testBroker` resolves, every topic asked for can be produced to at once.
  */
 import { resolve } from "node:path";
+import { MortalClock } from "../MortalClock.ts";
 import type { PowerCut } from "../simulation/SimulatedDisk.ts";
 import type { HostDisk, HostEvents, HostedBroker, HostOptions } from "./BrokerHost.ts";
 import { type FaultOptions, type InjectedFault, planFaults, SPARED_CLIENT_ID } from "./FaultDecisions.ts";
 import { type ClientOptions, KafkaClient } from "./KafkaClient.ts";
 import type { ClientPlatform } from "./KafkaConnection.ts";
-import { MortalClock } from "./MortalClock.ts";
 
 export type { PowerCut } from "../simulation/SimulatedDisk.ts";
 

@@ -1,12 +1,16 @@
 import { describe, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { EARLIEST, LATEST } from "../../actors/testing/KafkaClient.ts";
+import { startSimulatedBroker } from "../../actors/simulation/SimulatedBroker.ts";
+import { Simulation } from "../../actors/simulation/Simulation.ts";
+import { EARLIEST, KafkaClient, LATEST } from "../../actors/testing/KafkaClient.ts";
+import { makeBunCodecs } from "../../src/platform/BunCodecs.ts";
 import { ZERO_UUID } from "../../src/prelude/Types.ts";
 import { ApiKey } from "../../src/protocol/ApiKeys.ts";
 import { Errors } from "../../src/protocol/Errors.ts";
 import { type RealBroker, startRealBroker, temporaryDirectory } from "../support/RealBroker.ts";
 
+const HOUR_MS = 3_600_000;
 const text = new TextDecoder();
 const value = (content: string) => ({ key: null, value: new TextEncoder().encode(content) });
 
@@ -49,6 +53,22 @@ describe("Broker", () => {
     expect(await produce(second, "t", "c")).toBe(2);
     expect((await second.client.listOffset("t", 0, EARLIEST)).offset).toBe(0);
     expect((await second.client.listOffset("t", 0, LATEST)).offset).toBe(3);
+  });
+
+  test("a stopped broker touches its disk no more, however long its process goes on", () => {
+    new Simulation({ seed: 1, maxTimeMs: 20 * HOUR_MS }).run(async (world) => {
+      const process = world.process("broker");
+      const { broker, endpoint } = await startSimulatedBroker(process, { codecs: makeBunCodecs() });
+      const { network, clock, random } = world.process("client", { host: "10.0.0.1" });
+      const client = new KafkaClient({ network, clock, random, codecs: makeBunCodecs() }, { bootstrap: [endpoint] });
+      await client.createTopic("t");
+      await client.producer().send("t", 0, [value("a")]);
+      client.close();
+      await process.runPromise(broker.stop);
+      const { operations } = process.platter;
+      await new Promise<void>((resolve) => clock.after(10 * HOUR_MS, resolve));
+      expect(process.platter.operations).toBe(operations);
+    });
   });
 
   test("after an unclean stop partitions begin a new leader epoch and nothing acked is missing", async () => {

@@ -12,8 +12,9 @@ const values = Array.from({ length: COUNT }, (_, index) => `v${index}`);
 /** Who has died is missed soon: a test does not wait for half a minute. */
 const TIMES = { sessionTimeout: 2000, rebalanceTimeout: 3000, heartbeatInterval: 200 };
 
+let over = false;
 const persistently = async (attempt) => {
-  for (;;) {
+  while (!over) {
     try {
       return await attempt();
     } catch {
@@ -146,6 +147,7 @@ try {
   const how = await all.then((late) => late);
   clearTimeout(late);
   if (how === "late") throw new Error(`${COUNT - processed.size} values were never processed`);
+  over = true;
   await Promise.all(leave.map((each) => each()));
   const records = await broker.client().readAll("orders", 0);
   const stored = records.map(({ value }) => new TextDecoder().decode(value));

@@ -1,4 +1,5 @@
 /** What a user's compiler must accept, and refuse. */
+import { type EmbeddedBroker, startBroker } from "odradek";
 import { type KafkaClient, type TestBroker, type TestBrokerOptions, testBroker } from "odradek/testing";
 
 const options: TestBrokerOptions = {
@@ -11,3 +12,4 @@ export const fetched: ReadonlyArray<{ readonly offset: number }> = await client.
 /** There is no such disk. */
 type Refused = "floppy" extends NonNullable<TestBrokerOptions["disk"]> ? never : true;
 export const refused: Refused = true;
+export const embedded: EmbeddedBroker = await startBroker({ config: { "log.dirs": "./data" } });

@@ -171,6 +171,16 @@ export const suite: Suite = {
       },
     })),
     {
+      name: "the broker as a library, on Bun; on Node it says where it runs",
+      own: true,
+      async run({ directory }) {
+        const { stdout } = await run(process.execPath, ["embedded.mjs", directory], { cwd: await project() });
+        equal(stdout, "listening on 127.0.0.1\n", "what it said on Bun");
+        const onNode = await withNode("embedded.mjs", directory);
+        assert(/^a broker runs on Bun; .*odradek\/testing/.test(onNode), `what it said on Node: ${onNode}`);
+      },
+    },
+    {
       name: "a broker nobody disposed of keeps no process alive, and ends with it",
       own: true,
       async run() {

@@ -5,14 +5,14 @@
  *
  * That is a kill -9 as the outside sees it: what was written stays readable, peers find their connections gone.
  */
-import type { Disk, DiskFile } from "../../src/platform/Disk.ts";
-import type { HttpConnection, HttpListener, HttpServer } from "../../src/platform/HttpServer.ts";
-import type { Listener, Network, Socket, SocketHandlers } from "../../src/platform/Network.ts";
-import type { Random } from "../../src/platform/Random.ts";
-import type { TaskList } from "../../src/platform/TaskList.ts";
-import { isPending, type MaybePending } from "../../src/prelude/Types.ts";
-import type { Codecs } from "../../src/record/Compression.ts";
-import type { Platform } from "../Broker.ts";
+import type { Disk, DiskFile } from "../src/platform/Disk.ts";
+import type { HttpConnection, HttpListener, HttpServer } from "../src/platform/HttpServer.ts";
+import type { Listener, Network, Socket, SocketHandlers } from "../src/platform/Network.ts";
+import type { Random } from "../src/platform/Random.ts";
+import type { TaskList } from "../src/platform/TaskList.ts";
+import { isPending, type MaybePending } from "../src/prelude/Types.ts";
+import type { Codecs } from "../src/record/Compression.ts";
+import type { Platform } from "./Broker.ts";
 import { MortalClock } from "./MortalClock.ts";
 
 /** Thrown at code of a life that is over and still asks for something. */

@@ -1,7 +1,7 @@
 /** What a broker's life leaves behind when it ends: nothing that could still happen. */
 import { expect, test } from "bun:test";
 import type { Platform } from "../../actors/Broker.ts";
-import { BrokerLife } from "../../actors/testing/BrokerLife.ts";
+import { BrokerLife } from "../../actors/BrokerLife.ts";
 import type { DiskFile } from "../../src/platform/Disk.ts";
 import type { Listener, Socket, SocketHandlers } from "../../src/platform/Network.ts";
 import { ManualClock } from "../support/ManualClock.ts";

@@ -2,8 +2,8 @@
  * A clock for something that ends before its timers do: after `end` none of them fires and none can be set. What must
  * stay true: until then it is the clock it was made from.
  */
-import type { Clock } from "../../src/platform/Clock.ts";
-import type { MonotonicMs, Timestamp } from "../../src/prelude/Types.ts";
+import type { Clock } from "../src/platform/Clock.ts";
+import type { MonotonicMs, Timestamp } from "../src/prelude/Types.ts";
 
 export class MortalClock implements Clock {
   private alive = true;
