@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect";
 import { loadBrokerConfig } from "../src/config/LoadBrokerConfig.ts";
 import { makeBunHttpServer } from "../src/platform/BunHttpServer.ts";
 import { makeBunPlatform } from "../src/platform/BunPlatform.ts";
+import { sha256 } from "../src/platform/Sha256.ts";
 import { startBroker } from "./Broker.ts";
 import { BrokerLife } from "./BrokerLife.ts";
 import type { EmbeddedBroker, EmbeddedBrokerOptions } from "./EmbeddedBroker.ts";
@@ -22,7 +23,8 @@ export const startEmbedded = async (options: EmbeddedBrokerOptions): Promise<Emb
     const broker = await Effect.runPromise(
       startBroker(life, { config, clusterId, log, requestLog: () => undefined, fatal: failed }),
     );
-    const door = openHttpDoor(life.httpOf(makeBunHttpServer()), config, broker.doorEnvironment);
+    const http = { server: life.httpOf(makeBunHttpServer()), sha256 };
+    const door = openHttpDoor(http, config, broker.doorEnvironment);
     if (door !== undefined) broker.attach(door);
     let stopped: Promise<void> | undefined;
     // What was to be done later (removing a deleted topic's files) the next start does.

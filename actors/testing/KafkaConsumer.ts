@@ -195,13 +195,15 @@ export class KafkaConsumer {
 
   /**
    * What there is to read, or an empty answer after `maxWaitMs`. Keeps the membership going. Throws `KafkaError` when
-   * the group or a partition refuses for good, `RecordFormatError` for bytes with a wrong checksum.
+   * the group or a partition refuses for good, `RecordFormatError` for bytes with a wrong checksum, and when the client is
+   * closed.
    */
   async poll(maxWaitMs: number): Promise<PolledPartition[]> {
     const { clock } = this.client.platform;
     const deadline = clock.monotonic() + maxWaitMs;
     for (;;) {
       if (this.closed) return [];
+      if (this.client.isClosed) throw new Error("the client is closed");
       await this.membership?.progress(deadline);
       await this.client.within(this.lookUp(deadline), deadline);
       const left = deadline - clock.monotonic();

@@ -337,6 +337,11 @@ export class KafkaProducer implements TransactionSender {
 
   /** Sends whatever may be sent now. */
   private pump(): void {
+    if (this.client.isClosed) {
+      this.waking?.();
+      this.purge();
+      return;
+    }
     const now = this.client.platform.clock.monotonic();
     const ready = new Map<number, PartitionQueue[]>();
     for (const queue of this.queues.values()) {

@@ -12,6 +12,7 @@ import { ApiKey, Apis } from "../../src/protocol/ApiKeys.ts";
 import { Errors } from "../../src/protocol/Errors.ts";
 import { encodeRequestHeader } from "../../src/protocol/RequestHeader.ts";
 import { Codec } from "../../src/record/Compression.ts";
+import { playClients } from "./ClientScene.ts";
 
 const codecs = makeBunCodecs();
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
@@ -147,6 +148,29 @@ describe("KafkaClient", () => {
       expect(clock.monotonic() - started).toBe(700);
       const nobody = await KafkaConnection.open(platform, { host: "127.0.0.1", port: 1 }).catch((cause) => cause);
       expect((nobody as ConnectionLost).sent).toBe(false);
+    });
+  });
+
+  test("closing settles what is under way: a batch that was not sent has failed, a poll is refused", () => {
+    playClients(async ({ client, broker, sleep }) => {
+      const own = client({ connectTimeoutMs: 1000 });
+      await own.createTopic("t");
+      const producer = own.producer();
+      await producer.send("t", 0, [{ value: utf8("sent") }]);
+      const consumer = own.consumer();
+      consumer.assign([{ topic: "t", partition: 0, offset: 1 }]);
+      const polled = consumer.poll(3_600_000).catch((error: unknown) => String(error));
+      broker().kill();
+      const waiting = [
+        producer.send("t", 0, [{ value: utf8("lost") }]),
+        producer.send("t", 0, [{ value: utf8("too") }]),
+      ];
+      await sleep(500);
+      own.close();
+      expect(await polled).toBe("Error: the client is closed");
+      for (const outcome of await Promise.all(waiting)) expect(outcome).toMatchObject({ error: "LOCAL_PURGED" });
+      const late = await producer.send("t", 0, [{ value: utf8("late") }]);
+      expect(late).toMatchObject({ type: "fail", error: "LOCAL_PURGED" });
     });
   });
 });
