@@ -14,10 +14,13 @@ import { dirname, join, normalize } from "node:path";
 
 const top = join(import.meta.dir, "..");
 
-/** Loaded at run time from node_modules: native code, and WebAssembly that is loaded anew after a trap. */
-const external = ["@node-rs/*", "@platformatic/*"];
+/**
+ * Loaded at run time from node_modules: native code, WebAssembly that is loaded anew after a trap, and fast-check, of which a
+ * user has one of his own.
+ */
+const external = ["@node-rs/*", "@platformatic/*", "fast-check"];
 
-const onBoth = ["actors/EmbeddedBroker.ts", "actors/testing/index.ts"];
+const onBoth = ["actors/EmbeddedBroker.ts", "actors/testing/index.ts", "actors/testing/FastCheck.ts"];
 const threads = ["actors/CleanerWorker.ts", "src/platform/SyncfsWorker.ts"];
 const onBun = ["actors/main.ts", "actors/testing/BrokerChild.ts", ...threads];
 const clients = ["src/client/Client.ts", "src/client/EffectClient.ts"];

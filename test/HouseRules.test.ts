@@ -139,7 +139,7 @@ const meetsRuntime = new Set([
   "actors/StartEmbedded.ts",
   "actors/simulation/Tripwires.ts",
   "actors/simulation/Simulation.ts",
-  ...["TestBroker", "InProcessBroker", "BrokerChild", "ChildBroker", "FindBun"].map(
+  ...["TestBroker", "InProcessBroker", "BrokerChild", "ChildBroker", "FindBun", "Simulate", "UserWorld"].map(
     (name) => `actors/testing/${name}.ts`,
   ),
 ]);

@@ -4,10 +4,11 @@
  * paused, and a broker that hangs in a flush has been restarted.
  */
 import {
+  CRASHES,
   DISK_BREAKERS,
+  DISK_FAULTS,
   type ScenarioFault as Fault,
   type ScenarioFaultKind as FaultKind,
-  type Plan,
 } from "../testing/Scenario.ts";
 import type { SeededRandom } from "./SeededRandom.ts";
 import type { DiskFault, DiskOperation } from "./SimulatedDisk.ts";
@@ -18,12 +19,14 @@ export interface Victims {
   /** The broker's process now, dead or alive. */
   readonly broker: () => SimulatedProcess | undefined;
   readonly brokerHost: string;
-  readonly clientHosts: ReadonlyArray<string>;
+  readonly clientHosts: () => ReadonlyArray<string>;
   /** The process that runs on a client's machine now. */
   readonly client: (host: string) => SimulatedProcess | undefined;
 }
 
 const MINUTE_MS = 60_000;
+/** Those that need no client. */
+const BROKER_FAULTS: ReadonlySet<FaultKind> = new Set([...CRASHES, ...DISK_FAULTS, "pause", "clock jump"]);
 
 export class Faults {
   /** Faults that took effect, by kind. */
@@ -37,13 +40,13 @@ export class Faults {
   constructor(
     private readonly world: Simulation,
     private readonly operator: SimulatedProcess,
-    private readonly plan: Plan,
+    private readonly planned: ReadonlyArray<Fault>,
     private readonly victims: Victims,
   ) {}
 
   /** Begins the safety phase. */
   start(): void {
-    for (const fault of this.plan.faults) {
+    for (const fault of this.planned) {
       this.operator.clock.after(fault.atMs, () => {
         if (!this.ended) this.begin(fault);
       });
@@ -52,12 +55,13 @@ export class Faults {
 
   /** The heal. */
   end(): void {
+    if (this.ended) return;
     this.ended = true;
     this.disk.clear();
     this.world.network.heal();
     const broker = this.victims.broker();
     broker?.resume();
-    for (const host of this.victims.clientHosts) this.victims.client(host)?.resume();
+    for (const host of this.victims.clientHosts()) this.victims.client(host)?.resume();
     // A flush that hangs, or a log directory that was given up (Kafka's too stays offline): the operator restarts.
     if (this.hung || DISK_BREAKERS.some((kind) => this.counts.has(kind))) broker?.kill();
   }
@@ -112,6 +116,8 @@ export class Faults {
     const { kind, forMs } = fault;
     const random = world.random.fork(`fault ${fault.id}`);
     const broker = victims.broker();
+    const clientHosts = victims.clientHosts();
+    if (clientHosts.length === 0 && !BROKER_FAULTS.has(kind)) return;
     const count = (): void => void this.counts.set(kind, (this.counts.get(kind) ?? 0) + 1);
     const later = (task: () => void): void => {
       operator.clock.after(forMs, () => {
@@ -139,7 +145,7 @@ export class Faults {
         return broker.jumpWall(random.between(-20 * MINUTE_MS, 20 * MINUTE_MS) - broker.skew.wallMs);
       case "client kill":
       case "client pause": {
-        const client = victims.client(random.pick(victims.clientHosts));
+        const client = victims.client(random.pick(clientHosts));
         if (client?.alive !== true) return;
         count();
         if (kind === "client kill") return client.kill();
@@ -148,16 +154,14 @@ export class Faults {
       }
       case "client reset":
         count();
-        return world.network.resetConnections(random.pick(victims.clientHosts));
+        return world.network.resetConnections(random.pick(clientHosts));
       case "reset":
         count();
-        return world.network.resetConnections(
-          random.chance(0.5) ? victims.brokerHost : random.pick(victims.clientHosts),
-        );
+        return world.network.resetConnections(random.chance(0.5) ? victims.brokerHost : random.pick(clientHosts));
       case "partition":
       case "half-open": {
         count();
-        const client = random.pick(victims.clientHosts);
+        const client = random.pick(clientHosts);
         const requests = kind === "partition" || random.chance(0.3);
         if (requests) world.network.partition(client, victims.brokerHost);
         if (kind === "partition" || !requests) world.network.partition(victims.brokerHost, client);
@@ -167,7 +171,7 @@ export class Faults {
         count();
         const stall = (left: number): void => {
           if (this.ended || left <= 0) return;
-          for (const client of victims.clientHosts) world.network.partition(victims.brokerHost, client);
+          for (const client of clientHosts) world.network.partition(victims.brokerHost, client);
           operator.clock.after(random.between(1, 60), () => {
             world.network.heal();
             operator.clock.after(random.between(1, 30), () => stall(left - 1));

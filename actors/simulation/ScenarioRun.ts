@@ -3,17 +3,17 @@
  * machines of their own, faults, the play. What must stay true: equal plans give equal traces, in every process; a run
  * never throws, whatever went wrong is a violation.
  */
-import type { OpeningHandlers } from "../../src/client/ClientPlatform.ts";
 import type { Codecs } from "../../src/record/Compression.ts";
 import { HistoryRecorder, type Op } from "../testing/History.ts";
 import { Play, type Theatre } from "../testing/Play.ts";
 import type { Plan, ScenarioFaultKind } from "../testing/Scenario.ts";
 import { type Machine, Stage } from "../testing/Stage.ts";
 import { Faults } from "./Faults.ts";
-import { connectFrames } from "./FramesOverNetwork.ts";
-import { DATA, GATEWAY_PORT, startSimulatedBroker } from "./SimulatedBroker.ts";
+import { LastingBroker } from "./LastingBroker.ts";
+import { DATA } from "./SimulatedBroker.ts";
 import type { SimulatedDisk } from "./SimulatedDisk.ts";
 import { type SimulatedProcess, Simulation } from "./Simulation.ts";
+import { streamPlatform } from "./StreamPlatform.ts";
 
 export interface RunOptions {
   readonly codecs: Codecs;
@@ -96,44 +96,52 @@ const endedOf = (history: ReadonlyArray<Op>): Map<string, number> => {
 class SimulatedTheatre implements Theatre {
   readonly faults: Faults;
   readonly broken: Promise<never>;
-  generations = 0;
   private readonly operator: SimulatedProcess;
   private readonly disk: SimulatedDisk;
-  private broker: SimulatedProcess | undefined;
+  private readonly broker: LastingBroker;
   /** Clients' machines by host: whom client faults hit. */
   private readonly clients = new Map<string, SimulatedProcess>();
-  private finishing = false;
-  private readonly breaking = Promise.withResolvers<never>();
 
   constructor(
     private readonly world: Simulation,
-    private readonly plan: Plan,
+    plan: Plan,
     private readonly codecs: Codecs,
   ) {
-    this.broken = this.breaking.promise;
     this.disk = world.makeDisk("disk", { pageBytes: plan.pageBytes });
     this.operator = world.process("operator", { disk: this.disk, host: "10.1.0.1" });
-    this.faults = new Faults(world, this.operator, plan, {
-      broker: () => this.broker,
+    this.faults = new Faults(world, this.operator, plan.faults, {
+      broker: () => this.broker.process,
       brokerHost: BROKER.host,
-      clientHosts: plan.clients.map(({ id }) => `10.0.0.${id + 1}`),
+      clientHosts: () => plan.clients.map(({ id }) => `10.0.0.${id + 1}`),
       client: (host) => this.clients.get(host),
     });
     this.disk.beforeOperation = (operation) => this.faults.onDisk(operation);
+    this.broker = new LastingBroker(world, this.operator, this.disk, {
+      codecs,
+      settings: plan.settings,
+      gateway: plan.clients.some(({ kind }) => kind.startsWith("stream")),
+      restartMs: RESTART_MS,
+      diskErrors: () => this.faults.diskErrors,
+    });
+    this.broken = this.broker.broken;
   }
 
   get clock() {
     return this.operator.clock;
   }
 
+  get generations(): number {
+    return this.broker.generations;
+  }
+
   open(): void {
     this.operator.disk.makeDirectory(DATA);
     this.disk.settle();
-    this.start();
+    this.broker.start();
   }
 
   close(): void {
-    this.finishing = true;
+    this.broker.close();
   }
 
   machine(name: string, host: string): { readonly machine: Machine; readonly died: Promise<void> } {
@@ -142,14 +150,7 @@ class SimulatedTheatre implements Theatre {
     this.clients.set(host, process);
     const { network, clock, random } = process;
     const died = new Promise<void>((resolve) => process.whenDead(resolve));
-    const gateway = { host: BROKER.host, port: GATEWAY_PORT };
-    const stream = () => ({
-      clock,
-      random,
-      decompressor: async () => codecs.decompress,
-      open: (_url: string, _protocols: ReadonlyArray<string>, handlers: OpeningHandlers) =>
-        connectFrames(network, gateway, handlers),
-    });
+    const stream = () => streamPlatform(process, codecs, BROKER.host);
     return { machine: { name, platform: { network, clock, random, codecs }, stream }, died };
   }
 
@@ -163,29 +164,7 @@ class SimulatedTheatre implements Theatre {
 
   crash(): void {
     // One that is dead already is about to be started by whoever saw it die.
-    if (this.broker?.alive !== true) return;
-    this.broker.powerCut("lost");
-  }
-
-  /** Starts a broker, and another one whenever it dies. */
-  private start(): void {
-    const { world, plan, codecs } = this;
-    const machine = world.process(`broker-${this.generations++}`, { disk: this.disk });
-    this.broker = machine;
-    const errorsBefore = this.faults.diskErrors;
-    machine.whenDead(() => {
-      if (!this.finishing) this.operator.clock.after(RESTART_MS, () => this.start());
-    });
-    const gateway = plan.clients.some(({ kind }) => kind.startsWith("stream"));
-    startSimulatedBroker(machine, { codecs, gateway, settings: plan.settings, fatal: () => machine.kill() }).catch(
-      (error: unknown) => {
-        if (!machine.alive) return;
-        const text = error instanceof Error ? error.message : String(error);
-        machine.note(`does not start: ${text}`);
-        // A disk that fails at the start ends the process, and somebody starts it again.
-        if (this.faults.diskErrors > errorsBefore) machine.kill();
-        else this.breaking.reject(new Error(`the broker does not start: ${text}`));
-      },
-    );
+    if (this.broker.process?.alive !== true) return;
+    this.broker.process.powerCut("lost");
   }
 }

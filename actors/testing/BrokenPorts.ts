@@ -7,16 +7,7 @@ import * as Effect from "effect/Effect";
 import type { Ports } from "../../src/api/Ports.ts";
 import type { ApiKey, ResponseOf } from "../../src/protocol/ApiKeys.ts";
 import { Errors } from "../../src/protocol/Errors.ts";
-
-/** The port with some of its functions replaced; the others work on the port itself. */
-const replaced = <Port extends object>(port: Port, changes: Partial<Port>): Port =>
-  new Proxy(port, {
-    get(target, name) {
-      if (name in changes) return Reflect.get(changes, name);
-      const value: unknown = Reflect.get(target, name, target);
-      return typeof value === "function" ? value.bind(target) : value;
-    },
-  });
+import { replaced } from "./Replaced.ts";
 
 /** Partitions that are led elsewhere or lack replicas, coordinators that do not answer: nothing gets through to them. */
 export const refusing = (ports: Ports, code: number): Ports =>

@@ -169,8 +169,12 @@ const generations = (group: string, events: ReadonlyArray<Timed>): string[] => {
     else if (type === "assigned") assigned.set(`${memberId} ${generation}`, event);
     else if (type === "synced") {
       const leader = joined.get(`${memberId} ${generation}`);
-      // A group of the other protocol that takes classic members in has no leader.
-      if (leader === undefined || leader === "") continue;
+      // A group of the other protocol, which may take classic members in, has no leader; when it is empty, a classic one
+      // may take its place and begins to count anew.
+      if (leader === undefined || leader === "") {
+        leaders.clear();
+        continue;
+      }
       const known = leaders.get(generation);
       if (known !== undefined && known !== leader)
         found.push(`G4: generation ${generation} of ${group} is led by ${known} and by ${leader}`);

@@ -409,11 +409,15 @@ export class Consumer<Key, Value, Int64 extends number | bigint = number>
 
   // ----------------------------------------------------------------------------------------------------------- placing
 
-  /** Behind what was handed out, for every partition whose place is known: to be saved, and given to `consume`. */
+  /**
+   * Behind what was handed out, or where it is to begin, for every partition whose place is known: to be saved, and given
+   * to `consume`.
+   */
   position(): SavedPosition {
-    return [...this.stream.partitions.values()]
-      .filter(({ handed, origin }) => handed.offset >= 0 && origin === undefined)
-      .map((one) => ({ topic: one.topic, partition: one.partition, position: one.position(one.handed) }));
+    return [...this.stream.partitions.values()].flatMap((one) => {
+      const position = one.place;
+      return position === undefined ? [] : [{ topic: one.topic, partition: one.partition, position }];
+    });
   }
 
   /**

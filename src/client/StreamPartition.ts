@@ -97,6 +97,13 @@ export class StreamPartition implements TopicPartition {
     this.finished = this.handed;
   }
 
+  /** Where the application is in it, or is to begin; undefined while only the server could say. */
+  get place(): Position | undefined {
+    const { origin, handed } = this;
+    if (origin === undefined) return handed.offset < 0 ? undefined : this.position(handed);
+    return typeof origin === "object" && "topicId" in origin ? origin : undefined;
+  }
+
   /** With the topic's id, as the server takes it. */
   position(place: Place): Position {
     return { offset: place.offset, leaderEpoch: place.leaderEpoch, topicId: this.topicId };

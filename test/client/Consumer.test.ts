@@ -445,6 +445,17 @@ describe("seeking", () => {
     expect((await next).value?.offset).toBe(0);
   });
 
+  test("a saved position is the consumer's before a server has heard of it, and can be saved again", async () => {
+    const dialogue = await opened();
+    dialogue.onFrame = () => {};
+    const position = [{ topic: "t", partition: 0, position: positionAt(7, 2) }];
+    const begin = [{ topic: "t", partition: 1, from: "earliest" } as const];
+    const consumer = dialogue.client.consume({ position, partitions: begin, encoding: "records" });
+    expect(consumer.position()).toEqual(position);
+    await settled();
+    expect(consumer.position()).toEqual(position);
+  });
+
   test("survives a reconnect", async () => {
     const dialogue = await opened();
     const consumer = dialogue.client.consume({

@@ -79,6 +79,9 @@ describe("groups", () => {
     expect(other.book.judge()).toEqual(["G3: m0 of g was given something else than its leader decided"]);
     const forgotten = new Group().joins(0, "m0", 3).joins(1, "m1", 3).tell(1, synced, 1, 3);
     expect(forgotten.book.judge()).toEqual([]);
+    // Between the two it was a group of the other protocol.
+    const anew = new Group().joins(0, "m0", 3).tell(0, synced, 1, 3).tell(2, synced, 1, 4);
+    expect(anew.joins(1, "m1", 3).tell(1, synced, 1, 3).book.judge()).toEqual([]);
   });
 
   const offsets = (body: (group: Group) => void): string[] => {

@@ -1,0 +1,75 @@
+/** Arbitraries for simulated worlds: what they make is valid, and what breaks a program comes out small. */
+import { expect, test } from "bun:test";
+import * as fc from "fast-check";
+import { faults, programs, records, seeds } from "../../actors/testing/FastCheck.ts";
+import { type SimulatedFault, simulate } from "../../actors/testing/index.ts";
+import { FAULT_KINDS } from "../../actors/testing/Scenario.ts";
+
+const text = (bytes: Uint8Array | null): string => new TextDecoder().decode(bytes ?? undefined);
+
+test("what any program of sends and sleeps has acknowledged is there, whatever goes wrong", async () => {
+  const step = fc.oneof(
+    fc.record({ send: fc.array(records({ keys: 3, valueBytes: 20 }), { minLength: 1, maxLength: 3 }) }),
+    fc.record({ sleepMs: fc.nat(200) }),
+  );
+  let acknowledged = 0;
+  const property = fc.asyncProperty(
+    seeds(),
+    faults({ max: 5, withinMs: 1000 }),
+    programs(step, { clients: { max: 2 }, steps: { max: 8 } }),
+    async (seed, faults, program) => {
+      const { value } = await simulate(
+        async (world) => {
+          const values: string[] = [];
+          const run = async (steps: (typeof program)[number]): Promise<void> => {
+            const machine = world.machine();
+            const producer = machine.kafka({ retryBackoffMs: 20 }).producer();
+            for (const one of steps) {
+              if ("sleepMs" in one) await machine.sleep(one.sleepMs);
+              else if ((await producer.send("t", 0, one.send)).type === "ok")
+                values.push(...one.send.map(({ value }) => text(value)));
+            }
+          };
+          await Promise.all(program.map(run));
+          const found = (await world.machine().kafka().readAll("t", 0)).map(({ value }) => text(value));
+          return { values: values.sort(), found: found.sort() };
+        },
+        { seed, faults, topics: ["t"] },
+      );
+      acknowledged += value.values.length;
+      expect(value.found).toEqual(value.values);
+    },
+  );
+  await fc.assert(property, { numRuns: 15, seed: 1 });
+  expect(acknowledged).toBeGreaterThan(50);
+}, 30_000);
+
+test("a service that keeps what it has done in memory only is broken by one fault", async () => {
+  const property = fc.asyncProperty(seeds(), faults({ withinMs: 500 }), async (seed, faults) => {
+    let lives = 0;
+    await simulate(
+      (world) =>
+        world.service("forgetful", async (machine) => {
+          lives += 1;
+          await machine.sleep(1000);
+        }),
+      { seed, faults },
+    );
+    return lives === 1;
+  });
+  const { failed, counterexample } = await fc.check(property, { seed: 2 });
+  expect(failed).toBe(true);
+  const [, broken] = counterexample as [number, SimulatedFault[]];
+  expect(broken).toEqual([{ kind: "client kill", atMs: 0, forMs: 1 }]);
+}, 30_000);
+
+test("every kind of fault comes, and only those that were asked for", () => {
+  const all = fc.sample(faults(), { numRuns: 500, seed: 3 }).flat();
+  expect(new Set(all.map(({ kind }) => kind))).toEqual(new Set(FAULT_KINDS));
+  for (const { kind, cut } of all) expect(cut !== undefined).toBe(kind === "power cut");
+  const some = fc.sample(faults({ kinds: ["kill"], max: 2, withinMs: 10 }), { numRuns: 100, seed: 4 });
+  for (const list of some) {
+    expect(list.length).toBeLessThanOrEqual(2);
+    for (const { kind, atMs } of list) expect([kind, atMs <= 10]).toEqual(["kill", true]);
+  }
+});
