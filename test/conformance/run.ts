@@ -62,6 +62,7 @@ const suiteFiles = [
   "CommandLine",
   "LogTools",
   "StreamClient",
+  "StreamProtocol",
   "Package",
 ];
 
