@@ -55,6 +55,7 @@ const suiteFiles = [
   "Codecs",
   "Goldens",
   "Librdkafka",
+  "Libraries",
   "Groups",
   "GroupClients",
   "ConsumerGroups",

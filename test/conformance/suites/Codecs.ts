@@ -3,7 +3,7 @@
  * What the broker stores must be what was sent, compressed as it was sent.
  */
 
-import { franz } from "../support/Cache.ts";
+import { goProgram } from "../support/Cache.ts";
 import {
   javaScript,
   kafkaConsoleConsumer,
@@ -32,10 +32,11 @@ const franzWrites = (codec: string): ConformanceTest => ({
   full: true,
   timeoutMs: 360_000,
   async run(context) {
+    const franz = await goProgram("franz");
     const topic = context.topic(codec);
-    await run(await franz(), ["produce", context.broker.address, topic, `${count}`, codec]);
+    await run(franz, ["produce", context.broker.address, topic, `${count}`, codec]);
     equal(await readers.librdkafka(context, topic), lines, "what librdkafka read");
-    const read = await run(await franz(), ["consume", context.broker.address, topic, `${count}`]);
+    const read = await run(franz, ["consume", context.broker.address, topic, `${count}`]);
     equal(read.stdout, lines, "what franz-go read");
   },
 });

@@ -157,16 +157,38 @@ export const natsServer = async (): Promise<string> => {
   return join(built, "nats-server");
 };
 
-/** The franz-go client program, built with the Go toolchain from `clients/franz` and its pinned modules. */
-export const franz = async (): Promise<string> => {
+/** A client program built with the Go toolchain from `clients/NAME` and its pinned modules. */
+export const goProgram = async (name: "franz" | "go"): Promise<string> => {
   const go = Bun.which("go") ?? Bun.which("/usr/local/go/bin/go");
-  if (go === null) throw new Error("Go is not installed: franz-go needs it (only with --full)");
-  const directory = join(clientsSource, "franz");
-  const key = Bun.hash(
-    `${await Bun.file(join(directory, "main.go")).text()}${await Bun.file(join(directory, "go.sum")).text()}`,
-  );
-  const built = await once(`franz-${key.toString(16)}`, async (partial) => {
-    await run(go, ["build", "-o", join(partial, "franz"), "."], { cwd: directory, timeoutMs: 300_000 });
+  if (go === null) throw new Error("Go is not installed: Go clients need it (only with --full)");
+  const directory = join(clientsSource, name);
+  const sources = (await readdir(directory)).toSorted().map((file) => Bun.file(join(directory, file)).text());
+  const key = Bun.hash((await Promise.all(sources)).join(""));
+  const built = await once(`${name}-${key.toString(16)}`, async (partial) => {
+    await run(go, ["build", "-o", join(partial, name), "."], { cwd: directory, timeoutMs: 300_000 });
   });
-  return join(built, "franz");
+  return join(built, name);
 };
+
+/** A Python with the libraries of `clients/python/requirements.txt`, in an environment of its own. */
+export const python = async (): Promise<string> => {
+  const python3 = Bun.which("python3");
+  if (python3 === null) throw new Error("Python is not installed: apt-get install python3 python3-venv");
+  const requirements = join(clientsSource, "python", "requirements.txt");
+  const version = (await run(python3, ["--version"])).stdout;
+  const key = Bun.hash(version + (await Bun.file(requirements).text())).toString(16);
+  // An environment remembers where it was made, so nothing is moved; the file at the end says that it is whole.
+  const directory = join(cacheDirectory, `python-${key}`);
+  const whole = join(directory, "whole");
+  if (!existsSync(whole)) {
+    await rm(directory, { recursive: true, force: true });
+    await run(python3, ["-m", "venv", directory], { timeoutMs: 120_000 });
+    const install = ["-m", "pip", "install", "-q", "--disable-pip-version-check", "--only-binary", ":all:"];
+    await run(join(directory, "bin", "python"), [...install, "-r", requirements], { timeoutMs: 300_000 });
+    await writeFile(whole, "");
+  }
+  return join(directory, "bin", "python");
+};
+
+/** Path of a client program in Python. */
+export const pythonProgram = (name: string): string => join(clientsSource, "python", `${name}.py`);
