@@ -56,6 +56,7 @@ const suiteFiles = [
   "Goldens",
   "Librdkafka",
   "Libraries",
+  "KafkaStreams",
   "Groups",
   "GroupClients",
   "ConsumerGroups",

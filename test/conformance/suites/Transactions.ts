@@ -3,8 +3,6 @@
  * JavaScript and C that must move every record from one topic to another exactly once, with aborts, while the broker and
  * they themselves are killed. What is copied is read with read_committed and compared with what was there, in order.
  */
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { join } from "node:path";
 import type { Broker } from "../support/Brokers.ts";
 import { compiled, javaArguments, kafkaLibs } from "../support/Cache.ts";
@@ -19,6 +17,7 @@ import {
 } from "../support/Clients.ts";
 import { coordinated, fetchOffsets } from "../support/GroupRequests.ts";
 import { waitFor } from "../support/Process.ts";
+import { Program } from "../support/Program.ts";
 import { connected, createTopic, listOffsets } from "../support/Requests.ts";
 import { assert, type ConformanceTest, type Context, equal, type Suite } from "../support/Suite.ts";
 import { beginProducer, endTransaction, produceInTransaction } from "../support/TransactionRequests.ts";
@@ -120,37 +119,6 @@ class Copying {
   }
 }
 
-/** A copier's process, which may be killed and started again under the same transactional id. */
-class Copier {
-  private child: ChildProcess | undefined;
-  errors = "";
-
-  constructor(
-    private readonly command: string,
-    private readonly args: readonly string[],
-  ) {}
-
-  start(): void {
-    const child = spawn(this.command, this.args, { stdio: ["ignore", "ignore", "pipe"] });
-    child.stderr.on("data", (chunk: Buffer) => {
-      this.errors = (this.errors + chunk.toString()).slice(-2000);
-    });
-    this.child = child;
-  }
-
-  get running(): boolean {
-    return this.child !== undefined && this.child.exitCode === null && this.child.signalCode === null;
-  }
-
-  async end(signal: "SIGTERM" | "SIGKILL"): Promise<void> {
-    const { child } = this;
-    if (child === undefined || !this.running) return;
-    const gone = once(child, "exit");
-    child.kill(signal);
-    await gone;
-  }
-}
-
 /**
  * Two copiers at work; between steps the broker dies, and one of them. `step`: records that have to be committed before the next
  * kill. A copier that ended by itself, as one does that was fenced or has come to the end it saw at its start, is started again.
@@ -158,7 +126,7 @@ class Copier {
 const copyThroughKills = async (
   context: Context,
   copying: Copying,
-  copiers: readonly Copier[],
+  copiers: readonly Program[],
   kills: number,
 ): Promise<void> => {
   for (const copier of copiers) {
@@ -191,7 +159,7 @@ const copyThroughKills = async (
   await copying.check();
 };
 
-const javaCopiers = async (copying: Copying, size: number, how: readonly string[]): Promise<Copier[]> => {
+const javaCopiers = async (copying: Copying, size: number, how: readonly string[]): Promise<Program[]> => {
   const java = await javaArguments(await kafkaLibs());
   return [0, 1].map((partition) => {
     const args = [
@@ -200,15 +168,15 @@ const javaCopiers = async (copying: Copying, size: number, how: readonly string[
       ...["--transactional-id", `${copying.group}-${partition}`, "--transaction-size", `${size}`],
       ...["--transaction-timeout", "10000", "--enable-random-aborts", ...how],
     ];
-    return new Copier("java", [...java, `${tools}.TransactionalMessageCopier`, ...args]);
+    return new Program("java", [...java, `${tools}.TransactionalMessageCopier`, ...args]);
   });
 };
 
-const libraryCopiers = async (copying: Copying, size: number): Promise<Copier[]> => {
+const libraryCopiers = async (copying: Copying, size: number): Promise<Program[]> => {
   const program = await compiled(join(import.meta.dir, "..", "clients", "copier.c"));
   return [0, 1].map((member) => {
     const { broker, input, output, group } = copying;
-    return new Copier(program, [broker.address, input, output, group, `${group}-${member}`, `${size}`, `${member}`]);
+    return new Program(program, [broker.address, input, output, group, `${group}-${member}`, `${size}`, `${member}`]);
   });
 };
 
@@ -219,7 +187,7 @@ const copies = (
   name: string,
   records: number,
   kills: number,
-  copiers: (copying: Copying) => Promise<Copier[]>,
+  copiers: (copying: Copying) => Promise<Program[]>,
   full = false,
 ): ConformanceTest => ({
   name,
