@@ -308,10 +308,10 @@ export const startBroker = (platform: Platform, options: BrokerOptions): Effect.
       for (const door of doors) door.closeConnections("the broker is stopping");
       maintenance.stop();
       scrubber.stop();
-      metadata.log.stop();
       transactions.stop();
       groups.stop();
       cleaner?.stop();
+      yield* Effect.promise(() => metadata.log.stop());
       yield* Effect.promise(() => directory.closeAll(partitions(), registration.brokerEpoch));
     });
     const listenerName = bindings[0]!.name;

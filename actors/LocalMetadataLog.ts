@@ -162,7 +162,8 @@ export class LocalMetadataLog implements MetadataLog {
   private endOffset: Offset;
   private readonly watchers = new Set<(append: MetadataAppend) => void>();
   private latest: MetadataImage | undefined;
-  private writing = false;
+  /** Ends when the snapshot that is being written is there, or is not. */
+  private writing: Promise<void> | undefined;
   private cancelTimer: (() => void) | undefined;
   private stopped = false;
 
@@ -192,20 +193,20 @@ export class LocalMetadataLog implements MetadataLog {
     });
   }
 
-  /** No more snapshots: the directory may soon be another broker's. */
-  stop(): void {
+  /** No more snapshots, and what is being written ends first: the directory may soon be another broker's. */
+  async stop(): Promise<void> {
     this.stopped = true;
     this.cancelTimer?.();
+    await this.writing;
   }
 
   private takeSnapshot(): void {
     const image = this.latest;
     // Whatever is in the way passes, and then another append comes.
-    if (this.stopped || this.writing || image === undefined || image.transaction !== undefined) return;
+    if (this.stopped || this.writing !== undefined || image === undefined || image.transaction !== undefined) return;
     const bytes = this.bytesSinceSnapshot;
-    this.writing = true;
     const now = this.services.clock.wall();
-    this.writeSnapshot(snapshotId(image), encodeSnapshot(image, now, now))
+    this.writing = this.writeSnapshot(snapshotId(image), encodeSnapshot(image, now, now))
       .then(
         () => {
           this.bytesSinceSnapshot -= bytes;
@@ -216,7 +217,7 @@ export class LocalMetadataLog implements MetadataLog {
         },
       )
       .finally(() => {
-        this.writing = false;
+        this.writing = undefined;
       });
   }
 
@@ -292,6 +293,8 @@ export class LocalMetadataLog implements MetadataLog {
     const detached = (segments: ReadonlyArray<LogSegment>): void => {
       if (segments.length === 0) return;
       clock.after(deleteDelayMs, () => {
+        // A start removes what is left.
+        if (this.stopped) return;
         for (const segment of segments) remove(segment.path(".log"), () => segment.removeFiles());
       });
     };

@@ -50,7 +50,7 @@ export interface DiskFile {
   write(chunks: ReadonlyArray<Uint8Array>, position: Position): MaybePending<number>;
   /** Reads into `target` from `position`; answers how many bytes were there (fewer only at the end of the file). */
   read(target: Uint8Array, position: Position): MaybePending<number>;
-  /** As `read`, but never in this turn of the event loop: for whoever reads much and has time. */
+  /** As `read`, but whoever else has something to do gets a turn before it is done: for whoever reads much and has time. */
   readAside(target: Uint8Array, position: Position): Promise<number>;
   /** Makes every byte written before the call durable (fdatasync). After a failure the file is not to be trusted. */
   flush(): MaybePending<void>;

@@ -58,11 +58,14 @@ describe("Broker", () => {
   test("a stopped broker touches its disk no more, however long its process goes on", () => {
     new Simulation({ seed: 1, maxTimeMs: 20 * HOUR_MS }).run(async (world) => {
       const process = world.process("broker");
-      const { broker, endpoint } = await startSimulatedBroker(process, { codecs: makeBunCodecs() });
+      // Each append is followed by a snapshot: one is being written when the broker is told to stop.
+      const settings = { "metadata.log.max.record.bytes.between.snapshots": "1" };
+      const { broker, endpoint } = await startSimulatedBroker(process, { codecs: makeBunCodecs(), settings });
       const { network, clock, random } = world.process("client", { host: "10.0.0.1" });
       const client = new KafkaClient({ network, clock, random, codecs: makeBunCodecs() }, { bootstrap: [endpoint] });
       await client.createTopic("t");
       await client.producer().send("t", 0, [value("a")]);
+      for (const name of ["u", "v", "w"]) await client.createTopic(name);
       client.close();
       await process.runPromise(broker.stop);
       const { operations } = process.platter;
