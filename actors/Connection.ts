@@ -23,7 +23,7 @@ import { decodeRequestHeader, encodeResponseHeader, type RequestHeader } from ".
 import type { ActorContext } from "./Actor.ts";
 import type { ByteCredit, CreditHolder } from "./ByteCredit.ts";
 import { ConnectionOrder } from "./ConnectionOrder.ts";
-import { ResponseQueue, type ResponseSlot } from "./ResponseQueue.ts";
+import { type ResponsePiece, ResponseQueue, type ResponseSlot } from "./ResponseQueue.ts";
 
 /** What all connections of a listener share. */
 export interface ConnectionEnvironment extends ActorContext {
@@ -54,6 +54,7 @@ const PRINCIPAL = "User:ANONYMOUS";
 export class Connection implements ConnectionContext, SocketHandlers, CreditHolder {
   readonly local: Endpoint;
   readonly remote: Endpoint;
+  readonly sendsFiles = true;
   software = { name: "unknown", version: "unknown" };
   private readonly frames: FrameAssembler;
   private readonly responses: ResponseQueue;
@@ -79,7 +80,10 @@ export class Connection implements ConnectionContext, SocketHandlers, CreditHold
     this.local = socket.local;
     this.remote = socket.remote;
     this.frames = new FrameAssembler(environment.maxFrameBytes, MIN_REQUEST_BYTES, allocateUninitialised);
-    this.responses = new ResponseQueue(socket);
+    this.responses = new ResponseQueue(socket, {
+      sentLater: () => this.updateReading(),
+      broken: (error) => this.close(`its answer cannot be read: ${String(error)}`),
+    });
     this.order = new ConnectionOrder(
       environment.tasks,
       () => this.updateReading(),
@@ -332,13 +336,13 @@ export class Connection implements ConnectionContext, SocketHandlers, CreditHold
   }
 }
 
-const encodeResponse = (api: Api, header: RequestHeader, response: unknown): ReadonlyArray<Uint8Array> => {
+const encodeResponse = (api: Api, header: RequestHeader, response: unknown): ReadonlyArray<ResponsePiece> => {
   const writer = new ByteWriter();
   writer.int32(0);
   encodeResponseHeader(writer, header.apiKey, header.apiVersion, header.correlationId);
   api.encodeResponse(writer, response as ResponseOf<KnownApiKey>, header.apiVersion);
   writer.setInt32(0, writer.length - FRAME_PREFIX_BYTES);
-  return writer.finish();
+  return writer.finishPieces() as ResponsePiece[];
 };
 
 const FRAME_PREFIX_BYTES = 4;

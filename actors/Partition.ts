@@ -198,6 +198,12 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
     this.environment.fork(this.actor.stop());
   }
 
+  /** The folder is durable: its metadata file is not needed any more. */
+  private closeCreated(): void {
+    for (const file of this.created?.files ?? []) file.close();
+    this.created = undefined;
+  }
+
   turn(messages: ReadonlyArray<PartitionMessage>): MaybePending<void> {
     for (let index = 0; index < messages.length; index += 1) {
       const message = messages[index]!;
@@ -551,7 +557,7 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
     if (owner !== undefined) this.afterView.push(...owner.waiters);
     // A ticket of a log that was replaced says nothing about the bytes that are there now.
     if (owner?.log !== this.loaded.log) return;
-    if (owner.created !== undefined && owner.created === this.created) this.created = undefined;
+    if (owner.created !== undefined && owner.created === this.created) this.closeCreated();
     this.flushedOffset = Math.max(this.flushedOffset, ticket.offset);
   }
 

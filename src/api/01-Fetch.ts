@@ -7,34 +7,42 @@
  *
  * Owns the reading of many partitions under one byte limit and the decision to wait. What must stay true: no byte at or
  * above the bound (high watermark, or last stable offset for read_committed) leaves; the first partition with data
- * gives at least one whole batch, whatever the limits (KIP-74); a waiting fetch holds no bytes.
+ * gives at least one whole batch, whatever the limits (KIP-74); a waiting fetch holds no bytes; records that stay in their
+ * file are held until they are sent or the connection is gone.
  */
 import * as Effect from "effect/Effect";
+import type { FileRecords } from "../log/FileRecords.ts";
 import type { PartitionView } from "../partition/PartitionView.ts";
 import { isPending, type MaybePending, ZERO_UUID } from "../prelude/Types.ts";
 import { Errors } from "../protocol/Errors.ts";
 import type { FetchRequest } from "../protocol/generated/FetchRequest.ts";
 import { emptyFetchResponse, type FetchResponse } from "../protocol/generated/FetchResponse.ts";
 import { WaitingFetch } from "./DelayedFetch.ts";
-import { checkLeaderEpoch, divergingEpoch, readPartition } from "./FetchRead.ts";
+import { checkLeaderEpoch, divergingEpoch, type PartitionRead, readPartition } from "./FetchRead.ts";
 import type { FetchPartition, FetchSession, SessionChoice } from "./FetchSession.ts";
 import type { RequestContext } from "./RequestContext.ts";
 import { type CloseConnection, defineHandler } from "./Router.ts";
 
-export type FetchTopicAnswer = FetchResponse["responses"][number];
-export type FetchPartitionAnswer = FetchTopicAnswer["partitions"][number];
+/** The response, with records in memory or in their files: the encoder takes either. */
+type FetchAnswer = Omit<FetchResponse, "responses"> & { responses: FetchTopicAnswer[] };
+export type FetchTopicAnswer = Omit<FetchResponse["responses"][number], "partitions"> & {
+  partitions: FetchPartitionAnswer[];
+};
+export type FetchPartitionAnswer = Omit<FetchResponse["responses"][number]["partitions"][number], "records"> & {
+  records: Uint8Array | FileRecords;
+};
 
 const TOPIC_IDS_FROM = 13;
 const READ_UNCOMMITTED = 0;
 const READ_COMMITTED = 1;
 
-export const Fetch = defineHandler<FetchRequest, FetchResponse>({
+export const Fetch = defineHandler<FetchRequest, FetchAnswer>({
   apiKey: 1,
   minVersion: 4,
   maxVersion: 18,
   reads: true,
   handle: (request, context) =>
-    Effect.callback<FetchResponse, CloseConnection>((resume) => {
+    Effect.callback<FetchAnswer, CloseConnection>((resume) => {
       const fetch = new FetchInFlight(request, context, (response) => resume(response));
       fetch.start();
     }),
@@ -63,11 +71,13 @@ class FetchInFlight {
   private waiting: WaitingFetch | undefined;
   private cancelDeadline: (() => void) | undefined;
   private closed = false;
+  /** Records in their files that were read for the answer and are not sent yet. */
+  private readonly files = new Set<FileRecords>();
 
   constructor(
     private readonly request: FetchRequest,
     private readonly context: RequestContext,
-    private readonly answer: (response: Effect.Effect<FetchResponse>) => void,
+    private readonly answer: (response: Effect.Effect<FetchAnswer>) => void,
   ) {
     const { ports, version, connection } = context;
     const usesTopicIds = version >= TOPIC_IDS_FROM;
@@ -85,7 +95,7 @@ class FetchInFlight {
 
   start(): void {
     if (this.choice.kind === "error") {
-      const response = emptyFetchResponse();
+      const response = emptyFetchResponse() as FetchAnswer;
       response.errorCode = this.choice.error;
       return this.finish(response);
     }
@@ -113,6 +123,7 @@ class FetchInFlight {
     const { delayedFetches, timers } = this.context.ports;
     const nothingToWaitFor = reading.views.length === 0 || left <= 0 || delayedFetches.stopping;
     if (reading.bytes >= minBytes || reading.urgent || nothingToWaitFor) return this.finish(this.respond(reading));
+    this.releaseFiles();
     this.waiting = new WaitingFetch(minBytes - reading.bytes, this.readCommitted, () => this.attempt());
     delayedFetches.wait(this.waiting, reading.views);
     this.cancelDeadline ??= timers.after(left, () => this.onDeadline());
@@ -128,13 +139,28 @@ class FetchInFlight {
     this.closed = true;
     this.cancelDeadline?.();
     if (this.waiting !== undefined) this.context.ports.delayedFetches.cancel(this.waiting);
+    this.releaseFiles();
   }
 
-  private finish(response: FetchResponse): void {
+  private finish(response: FetchAnswer): void {
     this.cancelDeadline?.();
-    this.takeBackOnClose();
     this.closed = true;
+    if (this.files.size === 0) this.takeBackOnClose();
     this.answer(Effect.succeed(response));
+  }
+
+  private hold(records: FileRecords): void {
+    // It closed while this was looked up.
+    if (this.closed) return records.release();
+    this.files.add(records);
+    records.released = () => {
+      this.files.delete(records);
+      if (this.closed && this.files.size === 0) this.takeBackOnClose();
+    };
+  }
+
+  private releaseFiles(): void {
+    for (const records of this.files) records.release();
   }
 
   private readAll(): MaybePending<Reading> {
@@ -201,8 +227,30 @@ class FetchInFlight {
       maxBytes: Math.min(wanted.maxBytes, room),
       minOneBatch: reading.bytes === 0,
       readCommitted: this.readCommitted,
+      fromFile: this.context.connection.sendsFiles === true,
     });
-    return isPending(read) ? read.then((done) => take(reading, answer, view, done)) : take(reading, answer, view, read);
+    return isPending(read)
+      ? read.then((done) => this.take(reading, answer, view, done))
+      : this.take(reading, answer, view, read);
+  }
+
+  private take(
+    reading: Reading,
+    answer: FetchPartitionAnswer,
+    view: PartitionView,
+    read: PartitionRead | number,
+  ): void {
+    if (typeof read === "number") {
+      answer.errorCode = read;
+      answer.abortedTransactions = null;
+      reading.urgent = true;
+      return;
+    }
+    fillOffsets(answer, view, read.abortedTransactions !== null);
+    answer.records = read.records;
+    answer.abortedTransactions = read.abortedTransactions;
+    reading.bytes += read.records.length;
+    if (!(read.records instanceof Uint8Array)) this.hold(read.records);
   }
 
   /** What is wrong with the request as a whole is answered per partition. */
@@ -214,8 +262,8 @@ class FetchInFlight {
     return replica >= 0 ? Errors.NOT_LEADER_OR_FOLLOWER : undefined;
   }
 
-  private respond(reading: Reading): FetchResponse {
-    const response = emptyFetchResponse();
+  private respond(reading: Reading): FetchAnswer {
+    const response = emptyFetchResponse() as FetchAnswer;
     const session = this.sessionForAnswer();
     response.sessionId = session?.id ?? 0;
     const incremental = this.choice.kind === "incremental";
@@ -226,7 +274,7 @@ class FetchInFlight {
           errorCode: answer.errorCode,
           highWatermark: answer.highWatermark,
           logStartOffset: answer.logStartOffset,
-          hasRecords: answer.records !== null && answer.records.length > 0,
+          hasRecords: answer.records.length > 0,
           diverging: answer.divergingEpoch.epoch !== -1,
         }) ?? true;
       if (incremental && !named) continue;
@@ -267,24 +315,6 @@ const resolveTopic = (partition: FetchPartition, { ports, version }: RequestCont
     return { ...partition, topic: image.topicsById.get(partition.topicId)?.name ?? "" };
   }
   return { ...partition, topicId: image.topicsByName.get(partition.topic)?.id ?? ZERO_UUID };
-};
-
-const take = (
-  reading: Reading,
-  answer: FetchPartitionAnswer,
-  view: PartitionView,
-  read: Awaited<ReturnType<typeof readPartition>>,
-): void => {
-  if (typeof read === "number") {
-    answer.errorCode = read;
-    answer.abortedTransactions = null;
-    reading.urgent = true;
-    return;
-  }
-  fillOffsets(answer, view, read.abortedTransactions !== null);
-  answer.records = read.records;
-  answer.abortedTransactions = read.abortedTransactions;
-  reading.bytes += read.records.length;
 };
 
 const fillOffsets = (answer: FetchPartitionAnswer, view: PartitionView, readCommitted: boolean): void => {

@@ -3,7 +3,8 @@
  * transactions that a read_committed client must know. Pure but for the log's own reads; an error is a Kafka code.
  */
 import { CorruptLog } from "../log/CorruptLog.ts";
-import type { FetchData } from "../log/UnifiedLog.ts";
+import type { FileRecords } from "../log/FileRecords.ts";
+import type { PromisedData } from "../log/UnifiedLog.ts";
 import type { PartitionView } from "../partition/PartitionView.ts";
 import { DiskError } from "../platform/Disk.ts";
 import { isPending, type LeaderEpoch, type MaybePending, type Offset } from "../prelude/Types.ts";
@@ -11,7 +12,8 @@ import { Errors } from "../protocol/Errors.ts";
 import type { FetchPartition } from "./FetchSession.ts";
 
 export interface PartitionRead {
-  readonly records: Uint8Array;
+  /** In the file only where `fromFile` allows it; then the caller releases it. */
+  readonly records: Uint8Array | FileRecords;
   /** null for read_uncommitted. */
   readonly abortedTransactions: Array<{ producerId: number; firstOffset: Offset }> | null;
 }
@@ -22,6 +24,7 @@ export interface ReadBounds {
   /** The first partition with data gives one whole batch even when that is more than `maxBytes`. */
   readonly minOneBatch: boolean;
   readonly readCommitted: boolean;
+  readonly fromFile: boolean;
 }
 
 /** The client's idea of the leader epoch (-1: none) against ours: FENCED (74), UNKNOWN (75) or undefined. */
@@ -65,25 +68,37 @@ const storageError = (error: unknown): number => {
 };
 
 const readWithin = (view: PartitionView, bounds: ReadBounds): MaybePending<PartitionRead | number> => {
-  const { offset, maxBytes, minOneBatch, readCommitted } = bounds;
+  const { offset, maxBytes, minOneBatch, readCommitted, fromFile } = bounds;
   if (offset < view.logStartOffset || offset > view.logEndOffset) return Errors.OFFSET_OUT_OF_RANGE;
   const bound = readCommitted ? view.lastStableOffset : view.highWatermark;
   if (offset >= bound || (maxBytes <= 0 && !minOneBatch)) {
     return { records: NOTHING, abortedTransactions: readCommitted ? [] : null };
   }
-  const answer = ({ records, endOffset }: FetchData): MaybePending<PartitionRead> => {
+  const answer = ({ records, endOffset }: PromisedData): MaybePending<PartitionRead> => {
     if (!readCommitted) return { records, abortedTransactions: null };
-    const aborted = view.log.abortedTransactions(offset, endOffset);
-    if (!isPending(aborted)) return { records, abortedTransactions: aborted };
-    return aborted.then((abortedTransactions) => ({ records, abortedTransactions }));
+    try {
+      const aborted = view.log.abortedTransactions(offset, endOffset);
+      if (!isPending(aborted)) return { records, abortedTransactions: aborted };
+      return aborted.then(
+        (abortedTransactions) => ({ records, abortedTransactions }),
+        (error: unknown) => giveUp(records, error),
+      );
+    } catch (error) {
+      return giveUp(records, error);
+    }
   };
   try {
-    const read = view.log.read(offset, Math.max(0, maxBytes), bound, minOneBatch);
+    const read = view.log[fromFile ? "promise" : "read"](offset, Math.max(0, maxBytes), bound, minOneBatch);
     const answered = isPending(read) ? read.then(answer) : answer(read);
     return isPending(answered) ? answered.catch(unreadable) : answered;
   } catch (error) {
     return unreadable(error);
   }
+};
+
+const giveUp = (records: PromisedData["records"], error: unknown): never => {
+  if (!(records instanceof Uint8Array)) records.release();
+  throw error;
 };
 
 /** Bytes that cannot be read are this partition's trouble, and the client's to try again: the log has told the operator. */

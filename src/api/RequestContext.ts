@@ -38,6 +38,8 @@ export interface ConnectionContext {
   hold(): () => void;
   /** Calls `task` at once, or when every earlier write of this connection is applied. */
   afterWrites(task: () => void): void;
+  /** An answer's records may still be in their files (`FileRecords`): they are read when the connection sends them. */
+  readonly sendsFiles?: boolean;
   /** Calls `task` when the connection closes; answers the function that takes it back. */
   onClose(task: () => void): () => void;
 }

@@ -77,6 +77,8 @@ export class LogSegment {
   private headerTimestamp: Timestamp = -1;
   /** What was found wrong in it: from there on nobody reads it. */
   damage: CorruptLog | undefined;
+  /** A read failed that had been promised: from then on its bytes are read before they are. */
+  breaksPromises = false;
   /** Behind the names of its files while they are not, or no longer, a segment's of the log. */
   private suffix: "" | typeof DELETED_SUFFIX | typeof CLEANED_SUFFIX | typeof SWAP_SUFFIX = "";
 
@@ -515,6 +517,11 @@ export class LogSegment {
     }
     if (at === 0) throw new CorruptLog(this.path(".log"), position, "a batch header is cut short");
     return position + at;
+  }
+
+  /** The last batch boundary at or before `position` that the index knows: one in some 4 KiB. */
+  boundaryBefore(position: Position): MaybePending<Position> {
+    return this.asking((indexes) => indexes.offset.boundaryBefore(position));
   }
 
   /** A position before which every batch's timestamps are below `timestamp`. */

@@ -40,6 +40,12 @@ export class OffsetIndex {
     return isPending(found) ? found.then(positionOf) : positionOf(found);
   }
 
+  /** The last position at or before `position` at which an entry says that a batch begins; 0 when there is none. */
+  boundaryBefore(position: Position): MaybePending<Position> {
+    const found = this.entries.floor(positionAt, position);
+    return isPending(found) ? found.then(positionOf) : positionOf(found);
+  }
+
   /** Whether the inherited file can be believed: both columns increase, and positions lie inside the segment. */
   check(crc: number | undefined, segmentSize: number): MaybePending<boolean> {
     let lastOffset = -1;
@@ -55,5 +61,7 @@ export class OffsetIndex {
   }
 }
 
+const positionAt = (bytes: Uint8Array, at: number): Position => readInt32(bytes, at + 4);
+
 const positionOf = (entry: EntryAt | undefined): Position =>
-  entry === undefined ? 0 : readInt32(entry.bytes, entry.at + 4);
+  entry === undefined ? 0 : positionAt(entry.bytes, entry.at);

@@ -11,6 +11,7 @@
 import type { Disk, DiskFile } from "../platform/Disk.ts";
 import { DiskError } from "../platform/Disk.ts";
 import { allocateUninitialised } from "../platform/Memory.ts";
+import { buggify } from "../prelude/Buggify.ts";
 import { invariant } from "../prelude/Invariant.ts";
 import {
   isPending,
@@ -28,12 +29,15 @@ import {
   HEADER_SIZE,
   lastOffsetOf,
   leaderEpochOf,
+  MAGIC,
+  magicOf,
   maxTimestampOf,
   records,
 } from "../record/RecordBatch.ts";
 import { type BatchVisitor, type FileScan, NEARBY, scanBatches } from "./BatchScan.ts";
 import { encodeLeaderEpochs, LEADER_EPOCH_FILE } from "./Checkpoints.ts";
 import { CorruptLog } from "./CorruptLog.ts";
+import { FileRecords } from "./FileRecords.ts";
 import { type BatchPlace, LogSegment, segmentName } from "./LogSegment.ts";
 import { decodeSnapshot, placeSnapshot } from "./LogSnapshot.ts";
 import { LogTail, type TailBudget, type TailRead } from "./LogTail.ts";
@@ -70,6 +74,27 @@ export interface FetchData {
   readonly firstOffset: Offset;
   /** Behind the last batch. */
   readonly endOffset: Offset;
+}
+
+/** The same where the batches may still be in the file. */
+export type PromisedData = FetchData | { readonly records: FileRecords; readonly endOffset: Offset };
+
+/** From so many bytes on an answer may leave them in the file: below, reading costs less than looking up where to stop. */
+const PROMISED_FROM = 64 * 1024;
+
+interface Wanted {
+  readonly startOffset: Offset;
+  readonly maxBytes: number;
+  /** Exclusive. */
+  readonly bound: Offset;
+  readonly minOneBatch: boolean;
+  readonly mayPromise: boolean;
+}
+
+/** A batch boundary, and the offset of the batch that begins there. */
+interface EndOfPromise {
+  readonly position: Position;
+  readonly offset: Offset;
 }
 
 /** What must be flushed so that everything below `offset` is durable. Settle it with `flushed` or `flushFailed`. */
@@ -443,31 +468,43 @@ export class UnifiedLog {
    * one segment's. Offsets outside the log are the caller's to refuse.
    */
   read(startOffset: Offset, maxBytes: number, upperBound: Offset, minOneBatch: boolean): MaybePending<FetchData> {
+    const read = this.readOrPromise(startOffset, maxBytes, upperBound, minOneBatch, false);
+    return isPending(read) ? read.then(inMemory) : inMemory(read);
+  }
+
+  /** The same, but what is long and not in memory may stay in the file: the caller releases it. */
+  promise(startOffset: Offset, maxBytes: number, upperBound: Offset, minOneBatch: boolean): MaybePending<PromisedData> {
+    return this.readOrPromise(startOffset, maxBytes, upperBound, minOneBatch, true);
+  }
+
+  private readOrPromise(
+    startOffset: Offset,
+    maxBytes: number,
+    upperBound: Offset,
+    minOneBatch: boolean,
+    mayPromise: boolean,
+  ): MaybePending<PromisedData> {
+    const bound = Math.min(upperBound, this.writtenEnd);
     try {
-      const reading = this.readBelow(startOffset, maxBytes, upperBound, minOneBatch);
+      const reading = this.readBelow({ startOffset, maxBytes, bound, minOneBatch, mayPromise });
       return isPending(reading) ? reading.catch((error: unknown) => this.unreadable(error)) : reading;
     } catch (error) {
       return this.unreadable(error);
     }
   }
 
-  private readBelow(
-    startOffset: Offset,
-    maxBytes: number,
-    upperBound: Offset,
-    minOneBatch: boolean,
-  ): MaybePending<FetchData> {
-    const bound = Math.min(upperBound, this.writtenEnd);
+  private readBelow(wanted: Wanted): MaybePending<PromisedData> {
+    const { startOffset, maxBytes, bound, minOneBatch } = wanted;
     if (startOffset >= bound || (maxBytes <= 0 && !minOneBatch)) return emptyFetch(startOffset);
     const recent: TailRead | undefined = this.tail.read(startOffset, maxBytes, bound, minOneBatch);
     if (recent !== undefined) return recent;
     for (const hint of this.hints) {
       if (hint.offset === startOffset && hint.position < hint.segment.size) {
         if (hint.segment.active) this.tail.want();
-        return this.readAt(hint.segment, hint.position, startOffset, maxBytes, bound, minOneBatch);
+        return this.readAt(hint.segment, hint.position, wanted);
       }
     }
-    return this.readFrom(this.segmentIndex(startOffset), startOffset, maxBytes, bound, minOneBatch);
+    return this.readFrom(this.segmentIndex(startOffset), wanted);
   }
 
   /** Index of the segment whose range contains the offset; the first one when it is below all. */
@@ -482,20 +519,15 @@ export class UnifiedLog {
     return Math.max(0, high);
   }
 
-  private readFrom(
-    index: number,
-    startOffset: Offset,
-    maxBytes: number,
-    bound: Offset,
-    minOneBatch: boolean,
-  ): MaybePending<FetchData> {
+  private readFrom(index: number, wanted: Wanted): MaybePending<PromisedData> {
+    const { startOffset, bound } = wanted;
     const segment = this.list[index];
     if (segment === undefined || segment.baseOffset >= bound) return emptyFetch(startOffset);
-    const go = (place: BatchPlace | undefined): MaybePending<FetchData> => {
+    const go = (place: BatchPlace | undefined): MaybePending<PromisedData> => {
       // Behind the segment's last batch: what is asked for begins in the next one.
-      if (place === undefined) return this.readFrom(index + 1, startOffset, maxBytes, bound, minOneBatch);
+      if (place === undefined) return this.readFrom(index + 1, wanted);
       if (place.baseOffset >= bound) return emptyFetch(startOffset);
-      return this.readAt(segment, place.position, startOffset, maxBytes, bound, minOneBatch);
+      return this.readAt(segment, place.position, wanted);
     };
     const place = segment.find(startOffset);
     if (!isPending(place)) return go(place);
@@ -503,19 +535,44 @@ export class UnifiedLog {
     return place.then(go).finally(() => segment.release());
   }
 
-  /** Reads from a batch boundary. */
-  private readAt(
-    segment: LogSegment,
-    position: Position,
-    startOffset: Offset,
-    maxBytes: number,
-    bound: Offset,
-    minOneBatch: boolean,
-  ): MaybePending<FetchData> {
+  /** Reads from a batch boundary, or promises to. */
+  private readAt(segment: LogSegment, position: Position, wanted: Wanted): MaybePending<PromisedData> {
+    const end = segment.readableEnd;
+    const most = Math.min(wanted.maxBytes, end - position);
+    const least = buggify("few records stay in their file") ? 1 : PROMISED_FROM;
+    if (!wanted.mayPromise || most < least || segment.breaksPromises) return this.readNow(segment, position, wanted);
+    const promise = (boundary: EndOfPromise | undefined): MaybePending<PromisedData> => {
+      const length = boundary === undefined ? 0 : boundary.position - position;
+      if (boundary === undefined || length < least || boundary.offset > wanted.bound)
+        return this.readNow(segment, position, wanted);
+      this.remember(boundary.offset, segment, boundary.position);
+      const records = new FileRecords(segment, position, length, (error) => {
+        segment.breaksPromises = true;
+        return this.unreadable(error);
+      });
+      return { records, endOffset: boundary.offset };
+    };
+    const found = this.endOfPromise(segment, position + most);
+    if (!isPending(found)) return promise(found);
+    segment.acquire();
+    return found.then(promise).finally(() => segment.release());
+  }
+
+  /** The last batch boundary at or before `limit` and the offset there, where the index knows one. */
+  private endOfPromise(segment: LogSegment, limit: Position): MaybePending<EndOfPromise | undefined> {
+    if (limit === segment.size) {
+      const next = this.list[this.segmentIndex(segment.baseOffset) + 1];
+      return { position: limit, offset: next?.baseOffset ?? this.writtenEnd };
+    }
+    const boundary = segment.boundaryBefore(limit);
+    return isPending(boundary) ? boundary.then((position) => offsetAt(segment, position)) : offsetAt(segment, boundary);
+  }
+
+  private readNow(segment: LogSegment, position: Position, wanted: Wanted): MaybePending<FetchData> {
+    const { startOffset, maxBytes, bound, minOneBatch } = wanted;
     const end = segment.readableEnd;
     if (position >= end && segment.damage !== undefined) throw segment.damage;
-    const wanted = Math.min(Math.max(maxBytes, HEADER_SIZE), end - position);
-    const target = allocateUninitialised(wanted);
+    const target = allocateUninitialised(Math.min(Math.max(maxBytes, HEADER_SIZE), end - position));
     const go = (there: number): MaybePending<FetchData> => {
       if (there < HEADER_SIZE)
         throw new CorruptLog(segment.path(".log"), position, "the file is shorter than its batches");
@@ -525,7 +582,7 @@ export class UnifiedLog {
       }
       if (first > maxBytes || first > there) {
         if (!minOneBatch) return emptyFetch(startOffset);
-        if (first > there) return this.readAt(segment, position, startOffset, first, bound, minOneBatch);
+        if (first > there) return this.readNow(segment, position, { ...wanted, maxBytes: first });
       }
       return this.cut(segment, target, there, position, startOffset, bound);
     };
@@ -831,6 +888,25 @@ export class UnifiedLog {
     for (const segment of this.list) segment.retire();
   }
 }
+
+const inMemory = (data: PromisedData): FetchData => {
+  invariant(data.records instanceof Uint8Array, "nobody asked for a promise");
+  return data as FetchData;
+};
+
+/** The base offset of the batch at an index's position; undefined when none begins there, or none is there at once. */
+const offsetAt = (segment: LogSegment, position: Position): MaybePending<EndOfPromise | undefined> => {
+  if (position <= 0) return undefined;
+  const header = new Uint8Array(HEADER_SIZE);
+  const look = (there: number): EndOfPromise | undefined => {
+    const size = there < HEADER_SIZE || magicOf(header, 0) !== MAGIC ? 0 : batchSize(header, 0);
+    const offset = baseOffsetOf(header, 0);
+    if (size < HEADER_SIZE || position + size > segment.size || offset < segment.baseOffset) return undefined;
+    return { position, offset };
+  };
+  const reading = segment.file.read(header, position);
+  return isPending(reading) ? reading.then(look) : look(reading);
+};
 
 const emptyFetch = (offset: Offset): FetchData => ({
   records: new Uint8Array(0),

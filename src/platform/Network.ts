@@ -21,7 +21,10 @@ export interface SocketHandlers {
 export interface Socket {
   readonly local: Endpoint;
   readonly remote: Endpoint;
-  /** Answers how many bytes were taken, `0 … chunk.length`; the caller keeps the rest and continues at `onDrain`. */
+  /**
+   * Answers how many bytes were taken, `0 … chunk.length`; the caller keeps the rest and continues at `onDrain`. What was
+   * taken was copied: the chunk is the caller's again.
+   */
   write(chunk: Uint8Array): number;
   /** After `pause` nothing is delivered until `resume`. */
   pause(): void;

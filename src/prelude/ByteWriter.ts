@@ -17,13 +17,21 @@ const SHORT_STRING = 128;
 
 const UTF8 = new TextEncoder();
 
+/** Bytes that are not in memory: only their number is written, and whoever sends the pieces reads them. */
+export interface BytesElsewhere {
+  readonly length: number;
+  readonly elsewhere: true;
+}
+
+export type Piece = Uint8Array | BytesElsewhere;
+
 export class ByteWriter {
   private buffer: Uint8Array;
   private view: DataView;
   /** Where the piece being written begins in `buffer`, and its end. */
   private pieceStart = 0;
   private at = 0;
-  private pieces: Uint8Array[] = [];
+  private pieces: Piece[] = [];
   private piecesLength = 0;
 
   constructor(capacity = 256) {
@@ -169,8 +177,8 @@ export class ByteWriter {
   }
 
   /** Bytes as they are: small ones are copied, big ones (≥ 4 KiB) become a chunk of their own. */
-  splice(bytes: Uint8Array): void {
-    if (bytes.length < SPLICE_BYTES) {
+  splice(bytes: Piece): void {
+    if (bytes instanceof Uint8Array && bytes.length < SPLICE_BYTES) {
       this.raw(bytes);
       return;
     }
@@ -181,7 +189,7 @@ export class ByteWriter {
 
   /** Everything another writer holds. */
   append(other: ByteWriter): void {
-    for (const chunk of other.finish()) this.splice(chunk);
+    for (const piece of other.finishPieces()) this.splice(piece);
   }
 
   /** Closes the piece being written. */
@@ -250,22 +258,22 @@ export class ByteWriter {
     return bytes;
   }
 
-  byteField(value: Uint8Array): void {
+  byteField(value: Piece): void {
     this.int32(value.length);
     this.splice(value);
   }
 
-  nullableByteField(value: Uint8Array | null): void {
+  nullableByteField(value: Piece | null): void {
     if (value === null) this.int32(-1);
     else this.byteField(value);
   }
 
-  compactByteField(value: Uint8Array): void {
+  compactByteField(value: Piece): void {
     this.uvarint(value.length + 1);
     this.splice(value);
   }
 
-  compactNullableByteField(value: Uint8Array | null): void {
+  compactNullableByteField(value: Piece | null): void {
     if (value === null) this.uvarint(0);
     else this.compactByteField(value);
   }
@@ -287,7 +295,7 @@ export class ByteWriter {
     let start = 0;
     for (const piece of this.pieces) {
       if (position < start + piece.length) {
-        if (position < start || position + 4 > start + piece.length) break;
+        if (position < start || position + 4 > start + piece.length || !(piece instanceof Uint8Array)) break;
         new DataView(piece.buffer, piece.byteOffset, piece.byteLength).setInt32(position - start, value);
         return;
       }
@@ -298,20 +306,30 @@ export class ByteWriter {
 
   /** Everything written, as chunks in order. The writer may go on; what was handed out stays as it is. */
   finish(): Uint8Array[] {
+    return this.finishPieces().map(inMemory);
+  }
+
+  /** The same where some of it may be elsewhere. */
+  finishPieces(): Piece[] {
     this.cut();
     return this.pieces.slice();
   }
 
   /** Everything written, joined. One piece is a view, several are copied. */
   toBytes(): Uint8Array {
-    this.cut();
-    if (this.pieces.length === 1) return this.pieces[0]!;
+    const pieces = this.finish();
+    if (pieces.length === 1) return pieces[0]!;
     const whole = new Uint8Array(this.piecesLength);
     let at = 0;
-    for (const piece of this.pieces) {
+    for (const piece of pieces) {
       whole.set(piece, at);
       at += piece.length;
     }
     return whole;
   }
 }
+
+const inMemory = (piece: Piece): Uint8Array => {
+  if (piece instanceof Uint8Array) return piece;
+  throw new ProtocolError(`${piece.length} bytes are not in memory`);
+};

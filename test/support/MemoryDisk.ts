@@ -16,6 +16,8 @@ export class MemoryDisk implements Disk {
   private readonly locks = new Set<string>();
   /** Answers how many of the bytes a write takes; throws to fail it. */
   onWrite: (path: string, size: number) => number = (_, size) => size;
+  /** Throws to fail a read. */
+  onRead: (path: string) => void = () => {};
   /** Makes reads and writes answer promises. */
   pending = false;
   opened = 0;
@@ -57,6 +59,7 @@ export class MemoryDisk implements Disk {
     };
     const readNow = (target: Uint8Array, position: number): number => {
       alive();
+      this.onRead(path);
       const there = file.bytes.subarray(position, Math.min(file.size, position + target.length));
       target.set(there);
       return there.length;
