@@ -64,11 +64,23 @@ export const connect = async (url: string | URL, options: ConnectOptions = {}): 
   return client;
 };
 
+const PROTOCOLS: ReadonlySet<string> = new Set(["ws:", "wss:", "http:", "https:"]);
+
+const parsedUrl = (given: string | URL): URL | undefined => {
+  try {
+    return new URL(given);
+  } catch {
+    return undefined;
+  }
+};
+
 const streamUrl = (given: string | URL): string => {
-  const url = new URL(given);
+  const url = parsedUrl(given);
+  if (url === undefined || !PROTOCOLS.has(url.protocol)) {
+    const what = "a URL as ws://host:8080, with ws:, wss:, http: or https:";
+    throw new ClientError(`${JSON.stringify(String(given))}: expected ${what}`);
+  }
   const secure = url.protocol === "wss:" || url.protocol === "https:";
-  if (!secure && url.protocol !== "ws:" && url.protocol !== "http:")
-    throw new ClientError(`${url.protocol} is not ws:, wss:, http: or https:`);
   url.protocol = secure ? "wss:" : "ws:";
   if (url.pathname === "/") url.pathname = PATH;
   url.hash = "";
@@ -134,9 +146,8 @@ export class Client {
     });
     const cancel = this.session.platform.clock.after(connectTimeoutMs, () => {
       const what = `${this.url}: not connected in ${connectTimeoutMs} ms`;
-      this.session.close(
-        new ConnectionError(last === undefined ? what : `${what}: ${last.message}`, 1006, { cause: last }),
-      );
+      const why = last?.message.replace(`${this.url}: `, "");
+      this.session.close(new ConnectionError(why === undefined ? what : `${what}: ${why}`, 1006, { cause: last }));
     });
     this.session.start();
     return promise.finally(() => {

@@ -46,7 +46,10 @@ const fromUtf8 = new TextDecoder("utf-8", { ignoreBOM: true, fatal: true });
 
 /** UTF-8. */
 export const string: Codec<string> = {
-  encode: (value) => toUtf8.encode(value),
+  encode(value) {
+    if (typeof value !== "string") throw new TypeError(`${typeof value} is no string: give a codec`);
+    return toUtf8.encode(value);
+  },
   decode: (value) => fromUtf8.decode(value),
 };
 

@@ -66,6 +66,8 @@ interface Waiting {
 
 /** Codes a client may close with are 1000 and 4000–4999: this one says that a frame made no sense. */
 const NOT_UNDERSTOOD = 4400;
+const NOT_OPENED =
+  "no WebSocket could be opened: nothing listens there, it is no gateway of this version, or it does not let this origin in";
 
 export class Connection {
   /** The answer to `hello`, once it is there. */
@@ -78,6 +80,7 @@ export class Connection {
   private readonly queued: Array<{ readonly id: number; readonly frame: ClientFrame }> = [];
   private inFlight = 0;
   private draining = false;
+  private opened = false;
   private ended = false;
   private nextId = 1;
   private nextPing = 1;
@@ -98,8 +101,11 @@ export class Connection {
       onOpen: () => this.sayHello(options.hello),
       onFrame: (bytes) => this.receive(bytes),
       onDrain: () => this.drained(),
-      onClose: (code, reason) =>
-        this.finish({ code, reason: reason === "" ? `the connection ended (${code})` : reason }),
+      onClose: (code, reason) => {
+        // A page is not told more, lest it looks around in its user's network.
+        const untold = this.opened ? `the connection ended (${code})` : NOT_OPENED;
+        this.finish({ code, reason: reason === "" ? untold : reason });
+      },
     });
   }
 
@@ -135,6 +141,7 @@ export class Connection {
 
   private sayHello(hello: RequestBody<"hello">): void {
     if (this.ended) return;
+    this.opened = true;
     this.request("hello", hello, (outcome) => {
       if (outcome instanceof RequestLost) return;
       if (outcome instanceof ClientError) {

@@ -20,6 +20,7 @@ import type {
 import { type Cursor, type Delivery, openCursor, type ReceivedRecord, receivedCost } from "./Delivery.ts";
 import { Emitter } from "./Emitter.ts";
 import { Membership } from "./Membership.ts";
+import { among, refuse, whole } from "./Options.ts";
 import type { Session } from "./Session.ts";
 import { corrupt, Stream, type StreamState } from "./Stream.ts";
 import { partitionKey, type StreamPartition } from "./StreamPartition.ts";
@@ -127,6 +128,8 @@ export class Consumer<Key, Value, Int64 extends number | bigint = number>
       this.stopFollowing = () => signal.removeEventListener("abort", abort);
     }
     if (signal?.aborted === true) this.abort(signal.reason);
+    // What was closed before this was made is no end of what there is to read.
+    else if (session.closedBy !== undefined) this.abort(session.closedBy);
     else void this.start();
   }
 
@@ -546,6 +549,7 @@ export class Consumer<Key, Value, Int64 extends number | bigint = number>
 
   private async start(): Promise<void> {
     try {
+      checkOptions(this.options);
       if (this.options.group === undefined) await this.addPartitions();
       if (this.closing === undefined) this.stream.open();
     } catch (error) {
@@ -633,3 +637,15 @@ const costOf = ({ content }: Delivery, received: ReceivedRecord): Credit => ({
 });
 
 const placeBehind = ({ leaderEpoch }: Delivery, { offset }: ReceivedRecord) => ({ offset: offset + 1, leaderEpoch });
+
+const checkOptions = (options: ConsumeOptions<unknown, unknown, Int64Mode>): void => {
+  whole("window.records", options.window?.records, 1, Number.MAX_SAFE_INTEGER);
+  whole("window.bytes", options.window?.bytes, 1, Number.MAX_SAFE_INTEGER);
+  among("encoding", options.encoding, "batches", "records");
+  among("int64", options.int64, "number", "bigint");
+  const { onOutOfRange = "error" } = options;
+  if (typeof onOutOfRange !== "function" && !["error", "earliest", "latest"].includes(onOutOfRange))
+    refuse("onOutOfRange", "error, earliest, latest or a function", onOutOfRange);
+  if (options.group === undefined) whole("metadataMaxAgeMs", options.metadataMaxAgeMs, 1);
+  else if (options.autoCommit !== false) whole("autoCommit", options.autoCommit, 1);
+};

@@ -8,6 +8,7 @@ import { partitionForKey } from "../record/Murmur2.ts";
 import { ClientError, ClosedError, CodecError, KafkaError, TimeoutError, wireErrorOf } from "./ClientError.ts";
 import { bytes, type Codec } from "./Codec.ts";
 import { utf8Length } from "./Delivery.ts";
+import { among, refuse, topicName, whole } from "./Options.ts";
 import { type Partitioner, StickyPartitions } from "./Partitioner.ts";
 import { type RecordMetadata, Sender, type SentRecord } from "./Sender.ts";
 import type { Session, SessionPart } from "./Session.ts";
@@ -62,6 +63,7 @@ interface Waiting {
   readonly topic: string;
   readonly partition: number | undefined;
   readonly sent: SentRecord;
+  readonly since: number;
 }
 
 const DEFAULTS = {
@@ -94,6 +96,7 @@ export class RecordIntake<Key, Value> {
     private readonly topics: TopicCache,
     private readonly options: ProducerOptions<Key, Value> & { readonly transactionalId?: string },
   ) {
+    checkOptions(options);
     this.settings = { ...DEFAULTS, ...options };
     const { acks = -1, idempotent = true, transactionalId } = options;
     if (idempotent && acks !== -1) throw new ClientError(`acks ${acks} is not for an idempotent producer`);
@@ -112,7 +115,8 @@ export class RecordIntake<Key, Value> {
     }
     return new Promise((resolve, reject) => {
       const { topic, partition } = record;
-      this.waiting.push({ topic, partition, sent: { ...encoded, resolve, reject } });
+      const since = this.session.platform.clock.monotonic();
+      this.waiting.push({ topic, partition, sent: { ...encoded, resolve, reject }, since });
       this.admit();
     });
   }
@@ -144,13 +148,16 @@ export class RecordIntake<Key, Value> {
   }
 
   private encode(record: ProducerRecord<Key, Value>): { record: SentRecord["record"]; bytes: number } {
+    if (typeof record !== "object" || record === null) refuse("a record", "{topic, …}", record);
+    topicName(record.topic);
+    whole("partition", record.partition, 0);
     const key = encoded("key", record.topic, this.options.key ?? (bytes as Codec<unknown, never>), record.key);
     const value = encoded("value", record.topic, this.options.value ?? (bytes as Codec<unknown, never>), record.value);
     const headers = headersOf(record.headers).map(([name, content]) => ({ key: name, value: content }));
     let size = (key?.length ?? 0) + (value?.length ?? 0);
     for (const { key: name, value: content } of headers) size += utf8Length(name) + (content?.length ?? 0) + 4;
     const { timestamp = this.session.platform.clock.wall() } = record;
-    if (!Number.isSafeInteger(timestamp)) throw new ClientError(`a timestamp is an integer, not ${timestamp}`);
+    whole("timestamp", timestamp, 0, Number.MAX_SAFE_INTEGER);
     if (size > this.sender.maxRecordBytes) {
       const text = `a record of ${size} bytes does not fit into a frame of this server`;
       throw new KafkaError(wireErrorOf(Errors.MESSAGE_TOO_LARGE, "MESSAGE_TOO_LARGE", text), record.topic);
@@ -176,7 +183,9 @@ export class RecordIntake<Key, Value> {
     }
     const [first] = this.waiting;
     if (first !== undefined) {
-      this.cancelBlock ??= this.session.platform.clock.after(this.settings.maxBlockMs, () => this.blocked(first));
+      const { clock } = this.session.platform;
+      const left = first.since + this.settings.maxBlockMs - clock.monotonic();
+      this.cancelBlock ??= clock.after(Math.max(0, left), () => this.blocked(first));
       return;
     }
     this.unblock();
@@ -230,7 +239,12 @@ export class RecordIntake<Key, Value> {
     const { key = null, value = null } = record;
     const { partitioner } = this.options;
     if (partitioner !== undefined) {
-      const chosen = partitioner({ topic, key, value, partitions: count });
+      let chosen: number;
+      try {
+        chosen = partitioner({ topic, key, value, partitions: count });
+      } catch (cause) {
+        return new ClientError(`${topic}: the partitioner threw: ${messageOf(cause)}`, { cause });
+      }
       if (Number.isInteger(chosen) && chosen >= 0 && chosen < count) return chosen;
       return new ClientError(`the partitioner chose ${chosen} of ${topic}'s partitions 0 to ${count - 1}`);
     }
@@ -258,6 +272,7 @@ export class Producer<Key, Value> {
    */
   send(record: ProducerRecord<Key, Value>, options: { readonly signal?: AbortSignal } = {}): Promise<RecordMetadata> {
     if (this.closing !== undefined) return Promise.reject(new ClosedError("the producer"));
+    if (options.signal?.aborted === true) return Promise.reject(options.signal.reason);
     return abortable(this.intake.send(record), options.signal);
   }
 
@@ -328,16 +343,36 @@ const encoded = <T>(
   try {
     return codec.encode(value);
   } catch (cause) {
-    throw new CodecError(
-      `${what} for ${topic}: ${cause instanceof Error ? cause.message : String(cause)}`,
-      undefined,
-      cause,
-    );
+    throw new CodecError(`${what} for ${topic}: ${messageOf(cause)}`, undefined, cause);
   }
 };
 
+const messageOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause));
+
+const checkOptions = (options: ProducerOptions<never, never>): void => {
+  among("acks", options.acks, -1, 0, 1);
+  whole("lingerMs", options.lingerMs, 0);
+  whole("batchBytes", options.batchBytes, 1);
+  whole("batchRecords", options.batchRecords, 1);
+  whole("bufferBytes", options.bufferBytes, 1, Number.MAX_SAFE_INTEGER);
+  whole("maxBlockMs", options.maxBlockMs, 0);
+  whole("deliveryTimeoutMs", options.deliveryTimeoutMs, 1);
+  whole("requestTimeoutMs", options.requestTimeoutMs, 1);
+  whole("metadataMaxAgeMs", options.metadataMaxAgeMs, 1);
+};
+
 const headersOf = (headers: ProducerRecord<never, never>["headers"]): WireHeaders => {
-  if (headers === undefined) return [];
-  const pairs = Array.isArray(headers) ? headers : Object.entries(headers);
-  return pairs.map(([name, value]) => [name, typeof value === "string" ? utf8.encode(value) : value] as const);
+  if (headers === undefined || headers === null) return [];
+  const pairs: ReadonlyArray<readonly [string, HeaderValue]> = Array.isArray(headers)
+    ? headers
+    : Object.entries(headers);
+  return pairs.map((pair) => {
+    if (!Array.isArray(pair) || pair.length !== 2) refuse("a header", "[name, value]", pair);
+    const [name, value] = pair;
+    if (typeof name !== "string") refuse("a header's name", "a string", name);
+    if (typeof value === "string") return [name, utf8.encode(value)] as const;
+    if (value !== null && !(value instanceof Uint8Array))
+      refuse(`header ${name}`, "a Uint8Array, a string or null", value);
+    return [name, value] as const;
+  });
 };

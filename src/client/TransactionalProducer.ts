@@ -16,6 +16,7 @@ import {
 } from "./ClientError.ts";
 import type { CommitPlace } from "./Consumer.ts";
 import type { ConsumerBatch, SavedPosition } from "./ConsumerOptions.ts";
+import { refuse, whole } from "./Options.ts";
 import {
   abortable,
   CLOSE_TIMEOUT_MS,
@@ -101,6 +102,9 @@ export class TransactionalProducer<Key, Value> {
     readonly transactionalId: string,
     options: TransactionalOptions<Key, Value>,
   ) {
+    if (typeof transactionalId !== "string" || transactionalId === "")
+      refuse("transactionalId", "a string that is not empty", transactionalId);
+    whole("transactionTimeoutMs", options.transactionTimeoutMs, 1);
     this.timeoutMs = options.transactionTimeoutMs ?? TRANSACTION_TIMEOUT_MS;
     this.intake = new RecordIntake(session, topics, { ...options, transactionalId });
     session.parts.add(this);

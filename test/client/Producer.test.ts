@@ -127,7 +127,7 @@ describe("records", () => {
     await expect(bad.send({ topic: "t", value: 1n })).rejects.toBeInstanceOf(CodecError);
     await expect(bad.send({ topic: "t", key: "text" as never })).rejects.toThrow("give a codec");
     await expect(producer.send({ topic: "t", value: "x", timestamp: 1.5 })).rejects.toThrow(
-      "a timestamp is an integer",
+      "timestamp: expected an integer",
     );
     await expect(producer.send({ topic: "no-t", value: "x" })).rejects.toMatchObject({ code: 3 });
     await expect(producer.send({ topic: "t", value: "x".repeat(2_000_000) })).rejects.toMatchObject({ code: 10 });

@@ -53,7 +53,9 @@ describe("connecting", () => {
     await expect(connecting).rejects.toBeInstanceOf(ConnectionError);
     await expect(connecting).rejects.toMatchObject({ retriable: true, closeCode: 1006 });
     expect(network.clock.pending).toBe(0);
-    await expect(connect("ftp://test", { platform: network.platform })).rejects.toThrow("ftp: is not ws:");
+    await expect(connect("ftp://test", { platform: network.platform })).rejects.toThrow(
+      "expected a URL as ws://host:8080",
+    );
   });
 
   test("a signal gives it up", async () => {
