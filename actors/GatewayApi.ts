@@ -181,7 +181,12 @@ export class GatewayApi {
   private async fields(verb: AnyVerb, { request, params, asker }: Call): Promise<Readonly<Record<string, unknown>>> {
     const { schema } = verb.body;
     const inPath = fromText(Object.entries(params), schema);
-    if (verb.method !== "POST") return { ...fromText(new URL(request.url).searchParams, schema), ...inPath };
+    if (verb.method !== "POST") {
+      const query = new URL(request.url).searchParams;
+      const writes = verb.writes?.find((name) => query.has(name));
+      if (writes !== undefined) throw new ShapeError(`${writes}: a GET changes nothing`);
+      return { ...fromText(query, schema), ...inPath };
+    }
     const bytes = await this.bytesOf(request, asker);
     return { ...readBody(bytes, request.headers.get("content-type")), ...inPath };
   }

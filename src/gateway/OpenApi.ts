@@ -67,7 +67,10 @@ export const httpOperations: ReadonlyArray<HttpOperation> = [
 ];
 
 const operations = (): ReadonlyArray<HttpOperation> => [
-  ...verbs.map(({ method, path, summary, body }) => ({ method, path, summary, fields: body.schema })),
+  ...verbs.map(({ method, path, summary, body, writes = [] }) => {
+    const properties = Object.fromEntries(propertiesOf(body.schema).filter(([name]) => !writes.includes(name)));
+    return { method, path, summary, fields: { ...body.schema, properties } };
+  }),
   ...httpOperations,
 ];
 

@@ -99,9 +99,10 @@ const describeTopics = defineVerb({
   name: "topics.describe",
   method: "GET",
   path: "/v1/topics/{topics}",
-  summary:
-    "Topics with their partitions; with create, missing ones are made as for Kafka's producers (auto.create.topics.enable).",
+  summary: "Topics with their partitions.",
+  // Missing ones are made as for Kafka's producers, where auto.create.topics.enable allows it.
   body: struct({ topics: names, create: optional(boolean) }),
+  writes: ["create"],
   run: ({ topics, create }, { caller }) =>
     Effect.map(
       caller.call(ApiKey.Metadata, {

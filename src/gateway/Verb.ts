@@ -23,6 +23,8 @@ export interface VerbDefinition<V extends Verb = Verb> {
   readonly path: string;
   readonly summary: string;
   readonly body: Shape<Verbs[V]["body"]>;
+  /** Fields of a GET's body that change something: for `call` only, because any page can make a browser follow a link. */
+  readonly writes?: ReadonlyArray<string>;
   run(body: Verbs[V]["body"], context: VerbContext): Effect.Effect<Verbs[V]["answer"], Refused>;
 }
 

@@ -72,7 +72,12 @@ describe("verbs as requests", () => {
       status: 404,
       body: { topics: [{ name: "nowhere", error: named("UNKNOWN_TOPIC_OR_PARTITION") }] },
     });
-    expect(await ask("GET", "/v1/topics/fresh?create=true")).toMatchObject({ status: 200 });
+    // A link on any page may be followed to a GET: it must not change anything.
+    expect(await ask("GET", "/v1/topics/fresh?create=true")).toMatchObject({
+      status: 400,
+      body: { error: { message: "create: a GET changes nothing" } },
+    });
+    expect(await ask("GET", "/v1/topics/fresh")).toMatchObject({ status: 404 });
     const body = { partitions: [{ topic: "made", partition: 1, at: "latest" }] };
     expect(await ask("POST", "/v1/offsets", body)).toMatchObject({
       status: 200,
