@@ -26,7 +26,13 @@ export interface GatewayOptions {
 }
 
 const DEFAULT_HEARTBEAT_MS = 25_000;
-const DEFAULT_LIMITS = { streams: 64, requests: 1000, creditRecords: 1_000_000, creditBytes: 256 * 1024 * 1024 };
+const DEFAULT_LIMITS = {
+  streams: 64,
+  partitions: 10_000,
+  requests: 1000,
+  creditRecords: 1_000_000,
+  creditBytes: 256 * 1024 * 1024,
+};
 /** Frames of one round of turns. At 256 KiB a frame and 1 GB/s of packing and copying a round takes milliseconds. */
 const FRAMES_PER_ROUND = 256;
 const BYTES_PER_ROUND = 4 * 1024 * 1024;

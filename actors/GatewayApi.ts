@@ -25,7 +25,7 @@ import type { HttpConnection } from "../src/platform/HttpServer.ts";
 import { Errors } from "../src/protocol/Errors.ts";
 import type { Gateway } from "./Gateway.ts";
 import { GatewayCaller, GatewayConnection } from "./GatewayCaller.ts";
-import { GatewayEvents } from "./GatewayEvents.ts";
+import { GatewayEvents, MAX_EVENT_PARTITIONS } from "./GatewayEvents.ts";
 import type { GatewayEnvironment } from "./GatewaySession.ts";
 
 export interface GatewayApiOptions {
@@ -52,7 +52,6 @@ interface Call {
   readonly principal: string;
 }
 
-const MAX_EVENT_PARTITIONS = 1000;
 const MAX_EVENT_STREAMS = 1024;
 const IDEMPOTENCY_KEY = "idempotency-key";
 const MAX_IDEMPOTENCY_KEY = 255;
@@ -88,7 +87,7 @@ export class GatewayApi {
 
   /** The broker stops. */
   mute(): void {
-    for (const events of [...this.events]) events.goAway();
+    for (const events of [...this.events]) events.goAway("the broker is stopping");
   }
 
   private routes(): GatewayApi["app"] {

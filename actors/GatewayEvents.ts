@@ -31,6 +31,10 @@ export interface EventSettings {
 const FRAME_BYTES = 64 * 1024;
 /** Proxies close what is silent; many do after 30 s. */
 const QUIET_MS = 15_000;
+/** How often topics are looked at for partitions that they have got since. */
+const LOOK_MS = 5000;
+/** Of one stream of events. */
+export const MAX_EVENT_PARTITIONS = 1000;
 const RETRY_MS = 1000;
 const RETRY_SPREAD_MS = 2000;
 const UNLIMITED = { records: Number.MAX_SAFE_INTEGER, bytes: Number.MAX_SAFE_INTEGER };
@@ -45,6 +49,7 @@ export class GatewayEvents implements StreamOwner, TurnTaker {
   private readonly positions = new Map<string, { readonly partition: number; readonly position: Position }>();
   private sink: EventSink | undefined;
   private cancelQuiet: (() => void) | undefined;
+  private cancelLook: (() => void) | undefined;
 
   constructor(
     private readonly environment: GatewayEnvironment,
@@ -83,6 +88,32 @@ export class GatewayEvents implements StreamOwner, TurnTaker {
     sink.write(`retry: ${retry}\nid: ${encodeEventPosition(this.positions.values())}\n\n`);
     this.watchQuiet();
     this.begin();
+    this.lookLater();
+  }
+
+  private lookLater(): void {
+    this.cancelLook = this.ports.timers.after(LOOK_MS, () => {
+      this.addPartitions();
+      if (!this.stream.isClosed) this.lookLater();
+    });
+  }
+
+  /** What a topic has got since is read from its beginning, as after coming back. */
+  private addPartitions(): void {
+    const { topicsById } = this.ports.metadata.image();
+    for (const topicId of new Set(Array.from(this.positions.values(), ({ position }) => position.topicId))) {
+      const topic = topicsById.get(topicId);
+      for (const partition of topic?.partitions.keys() ?? []) {
+        const key = partitionKey(topic!.name, partition);
+        if (this.positions.has(key)) continue;
+        if (this.positions.size >= MAX_EVENT_PARTITIONS) {
+          return this.goAway(`more than ${MAX_EVENT_PARTITIONS} partitions are not streamed at once`);
+        }
+        const position = { offset: 0, leaderEpoch: -1, topicId };
+        this.positions.set(key, { partition, position });
+        this.stream.add({ topic: topic!.name, partition, position });
+      }
+    }
   }
 
   /** The sink takes more. */
@@ -91,9 +122,9 @@ export class GatewayEvents implements StreamOwner, TurnTaker {
     this.environment.tasks.drain();
   }
 
-  /** The broker stops: the client comes back by itself. */
-  goAway(): void {
-    this.sink?.write('event: goaway\ndata: {"reason":"the broker is stopping"}\n\n');
+  /** The client comes back by itself. */
+  goAway(reason: string): void {
+    this.sink?.write(`event: goaway\ndata: ${JSON.stringify({ reason })}\n\n`);
     this.close();
   }
 
@@ -102,6 +133,7 @@ export class GatewayEvents implements StreamOwner, TurnTaker {
     if (this.stream.isClosed) return;
     this.sink = undefined;
     this.cancelQuiet?.();
+    this.cancelLook?.();
     this.stream.close();
     sink?.end();
     this.ended();

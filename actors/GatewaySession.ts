@@ -61,7 +61,7 @@ export interface GatewayEnvironment extends ActorContext {
   readonly listenerName: string;
   readonly run: ConnectionEnvironment["run"];
   readonly requestLog: ConnectionEnvironment["requestLog"];
-  readonly limits: Limits;
+  readonly limits: Required<Limits>;
   readonly heartbeatMs: number;
   readonly authenticate: Authenticate;
   readonly server: { readonly name: string; readonly version: string };

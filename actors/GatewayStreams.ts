@@ -8,7 +8,9 @@ import * as Semaphore from "effect/Semaphore";
 import { Refused } from "../src/gateway/Caller.ts";
 import type {
   ClientNote,
+  Isolation,
   PartitionAt,
+  PartitionFrom,
   RequestFrame,
   Requests,
   TopicPartition,
@@ -21,9 +23,6 @@ import type { GatewayEnvironment } from "./GatewaySession.ts";
 import { GatewayStream, type StreamOwner } from "./GatewayStream.ts";
 
 type PlacedPartitions = Effect.Effect<{ readonly partitions: ReadonlyArray<PartitionAt> }, Refused>;
-
-/** Of one connection, all streams together. */
-const MAX_PARTITIONS = 10_000;
 
 interface OpenStream {
   readonly stream: GatewayStream;
@@ -38,6 +37,8 @@ const refuse = (message: string): Effect.Effect<never, Refused> =>
 
 export class GatewayStreams {
   private readonly open_ = new Map<number, OpenStream>();
+  /** Partitions whose place is being looked up. */
+  private arriving = 0;
 
   constructor(
     private readonly owner: StreamOwner,
@@ -75,12 +76,7 @@ export class GatewayStreams {
   ): Effect.Effect<Requests["open"]["answer"], Refused> {
     const opened = { stream, member: undefined, turn: Semaphore.makeUnsafe(1) };
     this.open_.set(stream.number, opened);
-    const placed = Effect.flatMap(this.admit(partitions.length), () =>
-      Effect.map(resolvePositions(this.owner.caller, partitions, isolation), (positions) => {
-        for (const partition of positions) stream.add(partition);
-        return { partitions: positions };
-      }),
-    );
+    const placed = this.place(stream, partitions, isolation);
     return opened.turn.withPermit(placed).pipe(Effect.onError(() => Effect.sync(() => this.forget(opened))));
   }
 
@@ -106,12 +102,30 @@ export class GatewayStreams {
     return this.inTurn(number, ({ stream, member }) => {
       if (member !== undefined) return refuse(`stream: what stream ${number} reads is assigned by its group`);
       for (const partition of remove) stream.remove(partition);
-      return Effect.flatMap(this.admit(add.length), () =>
-        Effect.map(resolvePositions(this.owner.caller, add, stream.isolation), (positions) => {
-          for (const partition of positions) stream.add(partition);
-          return { partitions: positions };
-        }),
-      );
+      return this.place(stream, add, stream.isolation);
+    });
+  }
+
+  /** Adds the partitions where each begins. */
+  private place(
+    stream: GatewayStream,
+    partitions: ReadonlyArray<PartitionFrom>,
+    isolation: Isolation | undefined,
+  ): PlacedPartitions {
+    const placed = Effect.map(resolvePositions(this.owner.caller, partitions, isolation), (positions) => {
+      for (const partition of positions) stream.add(partition);
+      return { partitions: positions };
+    });
+    return Effect.suspend(() => {
+      let count = this.arriving + partitions.length;
+      for (const opened of this.open_.values()) count += opened.stream.partitions.size;
+      const { limits } = this.environment;
+      if (count > limits.partitions) {
+        return refuse(`partitions: at most ${limits.partitions} partitions are open on one connection`);
+      }
+      this.arriving += partitions.length;
+      const arrived = Effect.sync(() => void (this.arriving -= partitions.length));
+      return Effect.ensuring(placed, arrived);
     });
   }
 
@@ -181,13 +195,6 @@ export class GatewayStreams {
     const closed = refuse(`stream: stream ${number} is not open`);
     if (found === undefined) return closed;
     return found.turn.withPermit(Effect.suspend(() => (found.stream.isClosed ? closed : act(found))));
-  }
-
-  private admit(more: number): Effect.Effect<void, Refused> {
-    let count = more;
-    for (const { stream } of this.open_.values()) count += stream.partitions.size;
-    if (count <= MAX_PARTITIONS) return Effect.void;
-    return refuse(`partitions: at most ${MAX_PARTITIONS} partitions are open on one connection`);
   }
 }
 

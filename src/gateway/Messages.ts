@@ -99,6 +99,8 @@ export interface PartitionOutcome extends TopicPartition {
 export interface Limits {
   readonly frameBytes: number;
   readonly streams: number;
+  /** Of all streams together. Of servers of this version. */
+  readonly partitions?: number;
   readonly requests: number;
   readonly creditRecords: number;
   readonly creditBytes: number;

@@ -778,6 +778,32 @@ describe("what a client may do wrong", () => {
     );
   });
 
+  test("partitions are counted from the request on: two that come at once do not get more than one may", () => {
+    const at = (stream: number) => ({
+      ...{ stream, credit: PLENTY },
+      partitions: [0, 1].map((partition) => ({ topic: "t", partition, from: { timestamp: 1 } })),
+    });
+    withGateway(
+      async (world) => {
+        const { client } = await world.connect({ maxDelayMs: 0 });
+        const outcomes = await Promise.all([client.request("open", at(1)), client.request("open", at(2))]);
+        const refused = ["INVALID_REQUEST", "partitions: at most 3 partitions are open on one connection"];
+        expect(outcomes.map(errorOf)).toEqual(["ok", refused]);
+        // What was refused or closed holds no place.
+        expect(errorOf(await client.request("open", at(2)))).toEqual(refused);
+        await client.request("close", { stream: 1 });
+        expect(errorOf(await client.request("open", at(2)))).toBe("ok");
+        const more = { stream: 2, add: [{ topic: "t", partition: 9, from: "earliest" }], remove: [] };
+        expect(errorOf(await client.request("assign", more))).toEqual([
+          "UNKNOWN_TOPIC_OR_PARTITION",
+          expect.any(String),
+        ]);
+        expect(errorOf(await client.request("assign", { ...more, add: [at(2).partitions[0]] }))).toBe("ok");
+      },
+      { partitions: 2, gateway: { limits: { partitions: 3 } } },
+    );
+  });
+
   test("a storm of connections that come and go leaves nothing behind", () => {
     withGateway(async (world) => {
       for (let round = 0; round < 5; round++) {
