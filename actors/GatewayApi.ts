@@ -11,7 +11,7 @@ import { Elysia } from "elysia";
 import { VERSION } from "../src/cli/Version.ts";
 import { Refused } from "../src/gateway/Caller.ts";
 import { decodeEventPosition } from "../src/gateway/EventPosition.ts";
-import { fromText, prefersMessagePack, readBody, writeBody } from "../src/gateway/HttpBody.ts";
+import { BodyLate, fromText, prefersMessagePack, readBody, wholeBody, writeBody } from "../src/gateway/HttpBody.ts";
 import { idempotentRequest, produceBody, produceByHttp } from "../src/gateway/HttpProduce.ts";
 import { httpStatus } from "../src/gateway/HttpStatus.ts";
 import type { From, PartitionFrom, Verbs, WireError } from "../src/gateway/Messages.ts";
@@ -158,6 +158,7 @@ export class GatewayApi {
     } catch (error) {
       asker.close();
       if (error instanceof ShapeError) return refusal(request, 400, invalidRequest(error.message));
+      if (error instanceof BodyLate) return refusal(request, 408, invalidRequest(error.message));
       throw error;
     }
   }
@@ -216,8 +217,8 @@ export class GatewayApi {
 
   /** The body, charged to the credit of unanswered requests until this one is answered. */
   private async bytesOf(request: Request, asker: GatewayConnection): Promise<Uint8Array> {
-    const bytes = new Uint8Array(await request.arrayBuffer());
-    const { credit } = this.environment;
+    const { credit, ports } = this.environment;
+    const bytes = await wholeBody(request.body, (ms, task) => ports.timers.after(ms, task));
     const holder = { creditAvailable: noop };
     credit.take(holder, bytes.length);
     asker.onClose(() => {

@@ -135,3 +135,48 @@ const jsonOf = (text: string, name: string): unknown => {
     throw new ShapeError(`${name}: not valid JSON`);
   }
 };
+
+/** A request under way is one of few: who sends it byte by byte does not keep it. */
+const BODY_WITHIN_MS = 60_000;
+
+/** The body did not come to its end; the message is for the client. */
+export class BodyLate extends Error {
+  override readonly name = "BodyLate";
+
+  constructor() {
+    super(`the body: not complete in ${BODY_WITHIN_MS / 1000} s`);
+  }
+}
+
+/** All bytes of a request, as many as the server takes. Throws `BodyLate` when they take too long. */
+export const wholeBody = async (
+  body: ReadableStream<Uint8Array> | null,
+  after: (delayMs: number, task: () => void) => () => void,
+): Promise<Uint8Array> => {
+  const reader = body?.getReader();
+  if (reader === undefined) return new Uint8Array(0);
+  let late = false;
+  const cancel = after(BODY_WITHIN_MS, () => {
+    late = true;
+    void reader.cancel();
+  });
+  const pieces: Uint8Array[] = [];
+  try {
+    for (let piece = await reader.read(); !piece.done; piece = await reader.read()) pieces.push(piece.value);
+  } finally {
+    cancel();
+  }
+  if (late) throw new BodyLate();
+  return concatenated(pieces);
+};
+
+const concatenated = (pieces: ReadonlyArray<Uint8Array>): Uint8Array => {
+  if (pieces.length === 1) return pieces[0]!;
+  const whole = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    whole.set(piece, at);
+    at += piece.length;
+  }
+  return whole;
+};

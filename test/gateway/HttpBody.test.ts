@@ -1,6 +1,14 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { anyBytes, fromText, prefersMessagePack, readBody, toJson, writeBody } from "../../src/gateway/HttpBody.ts";
+import {
+  anyBytes,
+  fromText,
+  prefersMessagePack,
+  readBody,
+  toJson,
+  wholeBody,
+  writeBody,
+} from "../../src/gateway/HttpBody.ts";
 import { ShapeError } from "../../src/gateway/Shape.ts";
 
 const utf8 = new TextEncoder();
@@ -90,4 +98,33 @@ test("fields of a query become what their schema says, and what they cannot beco
   });
   expect(fields("count=1e3&flag=yes&names=")).toEqual({ count: "1e3", flag: "yes", names: [] });
   expect(() => fields("places=[")).toThrow(ShapeError);
+});
+
+test("a body is whole or given up in time, and then nothing of it is held", async () => {
+  const utf8 = new TextEncoder();
+  const cases: Array<{ readonly ends: boolean; gone: boolean; cancelled: boolean; due: (() => void) | undefined }> = [];
+  const reading = [true, false].map((ends) => {
+    const state: (typeof cases)[number] = { ends, gone: false, cancelled: false, due: undefined };
+    cases.push(state);
+    const body = new ReadableStream<Uint8Array>({
+      start(controller) {
+        for (const piece of ["{", '"a":1', "}"]) controller.enqueue(utf8.encode(piece));
+        if (ends) controller.close();
+      },
+      cancel: () => void (state.gone = true),
+    });
+    return wholeBody(body, (ms, task) => {
+      expect(ms).toBe(60_000);
+      state.due = task;
+      return () => void (state.cancelled = true);
+    });
+  });
+  expect(new TextDecoder().decode(await reading[0]!)).toBe('{"a":1}');
+  cases[1]!.due!();
+  await expect(reading[1]!).rejects.toThrow("the body: not complete in 60 s");
+  expect(cases.map(({ gone, cancelled }) => [gone, cancelled])).toEqual([
+    [false, true],
+    [true, true],
+  ]);
+  expect(await wholeBody(null, () => () => {})).toEqual(new Uint8Array(0));
 });
