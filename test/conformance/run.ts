@@ -65,6 +65,7 @@ const suiteFiles = [
   "LogTools",
   "StreamClient",
   "StreamProtocol",
+  "HostilePeers",
   "Package",
 ];
 
