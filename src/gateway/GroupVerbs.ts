@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect";
 import { readAssignment } from "../group/EmbeddedProtocol.ts";
 import { ApiKey, type RequestOf, type ResponseOf } from "../protocol/ApiKeys.ts";
 import { Errors } from "../protocol/Errors.ts";
+import { anyText, error, orError, outcome, someEpoch, someOffset } from "./AnswerShapes.ts";
 import {
   type Caller,
   CoordinatorType,
@@ -17,12 +18,15 @@ import {
 import { MAX_PARTITIONS, offsetsToCommit, partitionIndex, topicName } from "./ClientFrames.ts";
 import { commitOffsets } from "./Groups.ts";
 import type { GroupDescription, TopicPartition, WireError } from "./Messages.ts";
-import { described, list, optional, struct, text } from "./Shape.ts";
+import { described, int32, list, nullable, optional, struct, text } from "./Shape.ts";
 import { byTopic } from "./Transactions.ts";
 import { type AnyVerb, defineVerb, inOrder } from "./Verb.ts";
 import { wireError } from "./WireError.ts";
 
 const MAX_GROUPS = 1000;
+const groupId = text();
+const groupNamed = struct({ id: groupId });
+const placeNamed = struct({ topic: topicName, partition: partitionIndex });
 const groupIds = described("Ids of groups.", list(text(), MAX_GROUPS));
 
 const listGroups = defineVerb({
@@ -31,6 +35,7 @@ const listGroups = defineVerb({
   path: "/v1/groups",
   summary: "Every group, or those in one of the states and of one of the types.",
   body: struct({ states: optional(list(text(), 100)), types: optional(list(text(), 100)) }),
+  answer: struct({ groups: list(struct({ id: groupId, state: text(), type: text() })) }),
   run: ({ states, types }, { caller }) =>
     Effect.flatMap(
       settled(
@@ -104,6 +109,29 @@ const describeGroups = defineVerb({
   path: "/v1/groups/{groups}",
   summary: "Groups with their members and what each of them is assigned.",
   body: struct({ groups: groupIds }),
+  answer: struct({
+    groups: list(
+      orError(
+        groupNamed,
+        struct({
+          id: groupId,
+          state: text(),
+          type: text(),
+          epoch: described("Of a classic group: -1.", int32(-1)),
+          assignor: anyText,
+          members: list(
+            struct({
+              memberId: text(),
+              instanceId: nullable(text()),
+              clientId: anyText,
+              host: anyText,
+              assignment: list(placeNamed),
+            }),
+          ),
+        }),
+      ),
+    ),
+  }),
   run: ({ groups }, { caller }) =>
     Effect.gen(function* () {
       yield* coordinated(caller, groups);
@@ -133,6 +161,7 @@ const deleteGroups = defineVerb({
   path: "/v1/groups/{groups}",
   summary: "Deletes groups without members, and what they have committed.",
   body: struct({ groups: groupIds }),
+  answer: struct({ groups: list(struct({ id: groupId, error: optional(error) })) }),
   run: ({ groups }, { caller }) =>
     Effect.gen(function* () {
       yield* coordinated(caller, groups);
@@ -157,7 +186,21 @@ const groupOffsets = defineVerb({
   summary: "What a group has committed, of the partitions named or of all; -1: nothing.",
   body: struct({
     group: text(),
-    partitions: optional(list(struct({ topic: topicName, partition: partitionIndex }), MAX_PARTITIONS)),
+    partitions: optional(list(placeNamed, MAX_PARTITIONS)),
+  }),
+  answer: struct({
+    partitions: list(
+      orError(
+        placeNamed,
+        struct({
+          topic: topicName,
+          partition: partitionIndex,
+          offset: someOffset,
+          leaderEpoch: someEpoch,
+          metadata: nullable(anyText),
+        }),
+      ),
+    ),
   }),
   run: ({ group, partitions }, { caller }) =>
     Effect.gen(function* () {
@@ -204,6 +247,7 @@ const commitGroup = defineVerb({
   path: "/v1/groups/{group}/offsets",
   summary: "Commits offsets for a group without members, as an administrator does.",
   body: struct({ group: text(), offsets: offsetsToCommit }),
+  answer: struct({ partitions: list(outcome) }),
   run: ({ group, offsets }, { caller }) => {
     const committer = { groupId: group, memberId: "", memberEpoch: () => -1 };
     return Effect.map(commitOffsets(caller, committer, offsets), (partitions) => ({ partitions }));

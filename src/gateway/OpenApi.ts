@@ -2,8 +2,11 @@
  * The HTTP API described, as an OpenAPI 3.1 document and as a page to read, both made from the table of verbs and the few
  * routes beside it. The page is plain HTML without a script: it loads nothing from anywhere.
  */
+import { error, someOffset } from "./AnswerShapes.ts";
+import { partitionIndex } from "./ClientFrames.ts";
 import { produceBody } from "./HttpProduce.ts";
-import { isMap, type JsonSchema } from "./Shape.ts";
+import { fetched } from "./RecordVerbs.ts";
+import { either, isMap, type JsonSchema, list, struct } from "./Shape.ts";
 import { verbs } from "./Verbs.ts";
 
 export interface HttpOperation {
@@ -13,10 +16,22 @@ export interface HttpOperation {
   readonly summary: string;
   /** Fields of the path, of the query for GET and DELETE, of the body for POST. */
   readonly fields: JsonSchema;
+  readonly answer: JsonSchema;
   readonly headers?: Readonly<Record<string, string>>;
 }
 
 const isolation = { enum: ["read_committed", "read_uncommitted"] };
+
+/** Of each record, in the order of the request. */
+export const produced = either(
+  struct({ partition: partitionIndex, error }),
+  struct({ partition: partitionIndex, offset: someOffset }),
+);
+
+const EVENTS: JsonSchema = {
+  type: "string",
+  description: "Events `records`, `outOfRange`, `diverged`, `partitionError` and `goaway`, each with JSON as its data.",
+};
 
 /** What is no verb: its form is HTTP's own. */
 export const httpOperations: ReadonlyArray<HttpOperation> = [
@@ -26,6 +41,7 @@ export const httpOperations: ReadonlyArray<HttpOperation> = [
     summary:
       "Produces records; each has its outcome, in order: {partition, offset} or {partition, error}. 207 when some failed.",
     fields: produceBody.schema,
+    answer: struct({ records: list(produced) }).schema,
     headers: {
       "Idempotency-Key":
         "1 … 255 characters. The request is written once, however often it comes within producer.id.expiration.ms (a day) of its records' time, restarts included; another body under the same key is refused with 422. All its records go to one partition.",
@@ -47,6 +63,7 @@ export const httpOperations: ReadonlyArray<HttpOperation> = [
         maxWaitMs: { type: "integer", maximum: 60_000 },
       },
     },
+    answer: fetched.schema,
   },
   {
     method: "GET",
@@ -63,13 +80,14 @@ export const httpOperations: ReadonlyArray<HttpOperation> = [
       },
       required: ["topics"],
     },
+    answer: EVENTS,
   },
 ];
 
 const operations = (): ReadonlyArray<HttpOperation> => [
-  ...verbs.map(({ method, path, summary, body, writes = [] }) => {
+  ...verbs.map(({ method, path, summary, body, answer, writes = [] }) => {
     const properties = Object.fromEntries(propertiesOf(body.schema).filter(([name]) => !writes.includes(name)));
-    return { method, path, summary, fields: { ...body.schema, properties } };
+    return { method, path, summary, fields: { ...body.schema, properties }, answer: answer.schema };
   }),
   ...httpOperations,
 ];
@@ -79,22 +97,9 @@ const pathFields = (path: string): string[] => [...path.matchAll(/\{(\w+)\}/g)].
 const propertiesOf = (schema: JsonSchema): ReadonlyArray<readonly [string, JsonSchema]> =>
   isMap(schema.properties) ? (Object.entries(schema.properties) as Array<[string, JsonSchema]>) : [];
 
-const ERROR_SCHEMA: JsonSchema = {
-  type: "object",
-  properties: {
-    error: {
-      type: "object",
-      properties: {
-        code: { type: "integer" },
-        name: { type: "string" },
-        message: { type: "string" },
-        retriable: { type: "boolean" },
-      },
-    },
-  },
-};
+const ERROR_SCHEMA: JsonSchema = struct({ error }).schema;
 
-const operationOf = ({ method, path, summary, fields, headers = {} }: HttpOperation): JsonSchema => {
+const operationOf = ({ method, path, summary, fields, answer, headers = {} }: HttpOperation): JsonSchema => {
   const inPath = pathFields(path);
   const required = Array.isArray(fields.required) ? (fields.required as string[]) : [];
   const others = propertiesOf(fields).filter(([name]) => !inPath.includes(name));
@@ -121,6 +126,8 @@ const operationOf = ({ method, path, summary, fields, headers = {} }: HttpOperat
     })),
   ];
   const content = (schema: JsonSchema) => ({ "application/json": { schema }, "application/msgpack": { schema } });
+  const isEvents = answer === EVENTS;
+  const answered = isEvents ? { "text/event-stream": { schema: EVENTS } } : content(answer);
   const body = {
     type: "object",
     properties: Object.fromEntries(others),
@@ -131,7 +138,8 @@ const operationOf = ({ method, path, summary, fields, headers = {} }: HttpOperat
     parameters,
     ...(method === "POST" ? { requestBody: { required: true, content: content(body) } } : {}),
     responses: {
-      200: { description: "Done.", content: content({ type: "object" }) },
+      200: { description: "Done.", content: answered },
+      ...(isEvents ? {} : { 207: { description: "Some entries have an error.", content: answered } }),
       default: { description: "Kafka's error, with a fitting status.", content: content(ERROR_SCHEMA) },
     },
   };

@@ -9,6 +9,7 @@ import { Errors } from "../protocol/Errors.ts";
 import { emptyFetchRequestFetchPartition } from "../protocol/generated/FetchRequest.ts";
 import { CompressionError } from "../record/Compression.ts";
 import { RecordFormatError } from "../record/RecordFormatError.ts";
+import { deliveredRecord, orError, someEpoch, someOffset } from "./AnswerShapes.ts";
 import type { Refused } from "./Caller.ts";
 import { from, partitionIndex, topicName } from "./ClientFrames.ts";
 import { type Delivery, deliveryOf } from "./Delivery.ts";
@@ -16,7 +17,7 @@ import { checkHistory } from "./History.ts";
 import { MessagePackWriter } from "./MessagePack.ts";
 import type { DeliveredRecord, PartitionAt, TopicPartition, Verbs, WireError } from "./Messages.ts";
 import { isolationLevel, resolvePositions } from "./Positions.ts";
-import { int32, list, optional, struct } from "./Shape.ts";
+import { described, int, int32, list, optional, struct, text } from "./Shape.ts";
 import { isolation } from "./TopicVerbs.ts";
 import { type AnyVerb, defineVerb, type VerbContext } from "./Verb.ts";
 import { wireError } from "./WireError.ts";
@@ -123,6 +124,22 @@ const entryOf = (
   };
 };
 
+const placeNamed = struct({ topic: topicName, partition: partitionIndex });
+
+/** Of one partition: its records and where to go on, or an error. */
+export const fetched = orError(
+  placeNamed,
+  struct({
+    topic: topicName,
+    partition: partitionIndex,
+    position: described("Where to go on.", struct({ offset: int(0), leaderEpoch: someEpoch, topicId: text(22, 22) })),
+    records: list(deliveredRecord),
+    highWatermark: someOffset,
+    lastStableOffset: someOffset,
+    logStartOffset: someOffset,
+  }),
+);
+
 const fetchRecords = defineVerb({
   name: "records.fetch",
   method: "POST",
@@ -135,6 +152,7 @@ const fetchRecords = defineVerb({
     maxBytes: optional(int32(1)),
     maxWaitMs: optional(int32(0, MAX_WAIT_MS)),
   }),
+  answer: struct({ partitions: list(fetched) }),
   run: (body, context) =>
     Effect.gen(function* () {
       const placed = yield* places(body, context);

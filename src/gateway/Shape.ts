@@ -84,6 +84,17 @@ export const binary: Shape<Uint8Array> = shape({ type: "string", contentEncoding
 export const nullable = <A>(inner: Shape<A>): Shape<A | null> =>
   shape({ anyOf: [inner.schema, { type: "null" }] }, (value, at) => (value === null ? null : inner.parse(value, at)));
 
+/** The first of two forms that fits; the refusal is the second one's. */
+export const either = <A, B>(first: Shape<A>, second: Shape<B>): Shape<A | B> =>
+  shape<A | B>({ anyOf: [first.schema, second.schema] }, (value, at) => {
+    try {
+      return first.parse(value, at);
+    } catch (error) {
+      if (!(error instanceof ShapeError)) throw error;
+      return second.parse(value, at);
+    }
+  });
+
 export const list = <A>(item: Shape<A>, max = 100_000): Shape<ReadonlyArray<A>> =>
   shape({ type: "array", items: item.schema, maxItems: max }, (value, at) => {
     if (!Array.isArray(value)) return refuse(at, "an array", value);

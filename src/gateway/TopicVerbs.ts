@@ -4,6 +4,7 @@ import { ZERO_UUID } from "../prelude/Types.ts";
 import { ApiKey } from "../protocol/ApiKeys.ts";
 import { Errors } from "../protocol/Errors.ts";
 import type { ListOffsetsResponse } from "../protocol/generated/ListOffsetsResponse.ts";
+import { error, orError, someEpoch, someOffset } from "./AnswerShapes.ts";
 import { PASSING_LOG_ERRORS, settled } from "./Caller.ts";
 import { MAX_PARTITIONS, partitionIndex, topicName } from "./ClientFrames.ts";
 import type { NewTopic, OffsetQuery, TopicDescription } from "./Messages.ts";
@@ -51,6 +52,9 @@ const newTopic: Shape<NewTopic> = struct({
   configs: optional(configs),
 });
 
+const topicIdText = text(22, 22);
+const topicNamed = struct({ name: topicName });
+
 const at: Shape<OffsetQuery> = custom(
   {
     anyOf: [
@@ -84,6 +88,9 @@ const listTopics = defineVerb({
   path: "/v1/topics",
   summary: "Every topic, internal ones marked.",
   body: struct({}),
+  answer: struct({
+    topics: list(struct({ name: topicName, topicId: topicIdText, internal: boolean, partitions: int32() })),
+  }),
   run: (_body, { caller }) =>
     Effect.map(caller.call(ApiKey.Metadata, { topics: null, allowAutoTopicCreation: false }), ({ topics }) => ({
       topics: topics.map(({ name, topicId, isInternal, partitions }) => ({
@@ -103,6 +110,27 @@ const describeTopics = defineVerb({
   // Missing ones are made as for Kafka's producers, where auto.create.topics.enable allows it.
   body: struct({ topics: names, create: optional(boolean) }),
   writes: ["create"],
+  answer: struct({
+    topics: list(
+      orError(
+        struct({ name: text(INT32_MAX, 0) }),
+        struct({
+          name: topicName,
+          topicId: topicIdText,
+          internal: boolean,
+          partitions: list(
+            struct({
+              partition: partitionIndex,
+              leader: int32(-1),
+              leaderEpoch: someEpoch,
+              replicas: list(int32()),
+              isr: list(int32()),
+            }),
+          ),
+        }),
+      ),
+    ),
+  }),
   run: ({ topics, create }, { caller }) =>
     Effect.map(
       caller.call(ApiKey.Metadata, {
@@ -137,6 +165,9 @@ const createTopics = defineVerb({
   path: "/v1/topics",
   summary: "Makes topics; answered when they can be produced to.",
   body: struct({ topics: list(newTopic, MAX_TOPICS), validateOnly: optional(boolean) }),
+  answer: struct({
+    topics: list(orError(topicNamed, struct({ name: topicName, topicId: topicIdText, partitions: int32(-1) }))),
+  }),
   run: ({ topics, validateOnly }, { caller }) =>
     Effect.map(
       caller.call(ApiKey.CreateTopics, {
@@ -170,6 +201,7 @@ const deleteTopics = defineVerb({
   path: "/v1/topics/{topics}",
   summary: "Deletes topics with their records.",
   body: struct({ topics: names }),
+  answer: struct({ topics: list(struct({ name: topicName, error: optional(error) })) }),
   run: ({ topics }, { caller }) =>
     Effect.map(
       caller.call(ApiKey.DeleteTopics, {
@@ -195,6 +227,20 @@ const listOffsets = defineVerb({
   body: struct({
     partitions: list(struct({ topic: topicName, partition: partitionIndex, at }), MAX_PARTITIONS),
     isolation,
+  }),
+  answer: struct({
+    partitions: list(
+      orError(
+        struct({ topic: topicName, partition: partitionIndex }),
+        struct({
+          topic: topicName,
+          partition: partitionIndex,
+          offset: someOffset,
+          timestamp: someOffset,
+          leaderEpoch: someEpoch,
+        }),
+      ),
+    ),
   }),
   run: ({ partitions, isolation: level }, { caller }) => {
     const topics = new Map<string, Array<{ partitionIndex: number; currentLeaderEpoch: number; timestamp: number }>>();

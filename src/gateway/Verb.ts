@@ -25,12 +25,15 @@ export interface VerbDefinition<V extends Verb = Verb> {
   readonly body: Shape<Verbs[V]["body"]>;
   /** Fields of a GET's body that change something: for `call` only, because any page can make a browser follow a link. */
   readonly writes?: ReadonlyArray<string>;
+  /** What it answers, for OpenAPI. */
+  readonly answer: Shape<Verbs[V]["answer"]>;
   run(body: Verbs[V]["body"], context: VerbContext): Effect.Effect<Verbs[V]["answer"], Refused>;
 }
 
 /** A definition whose verb is known at run time only. */
-export interface AnyVerb extends Omit<VerbDefinition, "body" | "run"> {
+export interface AnyVerb extends Omit<VerbDefinition, "body" | "answer" | "run"> {
   readonly body: Shape<unknown>;
+  readonly answer: Shape<unknown>;
   run(body: unknown, context: VerbContext): Effect.Effect<unknown, Refused>;
 }
 

@@ -1,5 +1,6 @@
 /** The verbs of `call` against a whole simulated broker: what they answer, and how they say what is wrong. */
 import { describe, expect, test } from "bun:test";
+import { verbs } from "../../src/gateway/Verbs.ts";
 import { bytes, type FrameClient } from "./FrameClient.ts";
 import { withGateway } from "./GatewayWorld.ts";
 import { GroupClient } from "./GroupClient.ts";
@@ -8,7 +9,11 @@ type Answer = Readonly<Record<string, unknown>> & { readonly body?: unknown; rea
 
 const call = async (client: FrameClient, verb: string, body: object = {}): Promise<unknown> => {
   const answer = (await client.request("call", { verb, body })) as Answer;
-  return answer.t === "ok" ? answer.body : answer.error;
+  if (answer.t !== "ok") return answer.error;
+  // What OpenAPI says of it is all of it.
+  const shape = verbs.find(({ name }) => name === verb)!.answer;
+  expect(shape.parse(answer.body, "")).toEqual(answer.body);
+  return answer.body;
 };
 
 const produce = (client: FrameClient, records: unknown[], partition = 0): Promise<unknown> =>
