@@ -21,6 +21,7 @@ import { type Cursor, type Delivery, openCursor, type ReceivedRecord, receivedCo
 import { Emitter } from "./Emitter.ts";
 import { Membership } from "./Membership.ts";
 import { among, refuse, whole } from "./Options.ts";
+import { abortable } from "./Producer.ts";
 import type { Session } from "./Session.ts";
 import { corrupt, Stream, type StreamState } from "./Stream.ts";
 import { partitionKey, type StreamPartition } from "./StreamPartition.ts";
@@ -425,9 +426,14 @@ export class Consumer<Key, Value, Int64 extends number | bigint = number>
 
   /**
    * Goes on elsewhere with some partitions; the others go on as they are. Records that were received and not handed out
-   * are dropped. Resolves when the server has confirmed the places, also over a reconnect.
+   * are dropped. Resolves when the server has confirmed the places, also over a reconnect. Its signal ends the waiting,
+   * not the seek.
    */
-  seek(places: PartitionFrom | PartitionAt | ReadonlyArray<PartitionFrom | PartitionAt>): Promise<void> {
+  seek(
+    places: PartitionFrom | PartitionAt | ReadonlyArray<PartitionFrom | PartitionAt>,
+    options: { readonly signal?: AbortSignal } = {},
+  ): Promise<void> {
+    if (options.signal?.aborted === true) return Promise.reject(options.signal.reason);
     const list: ReadonlyArray<PartitionFrom | PartitionAt> = Array.isArray(places) ? places : [places];
     const found: Array<readonly [StreamPartition, PartitionFrom["from"]]> = [];
     for (const place of list) {
@@ -437,7 +443,7 @@ export class Consumer<Key, Value, Int64 extends number | bigint = number>
       found.push([partition, "from" in place ? place.from : place.position]);
       this.pending.delete(partition.key);
     }
-    return this.stream.seek(found);
+    return abortable(this.stream.seek(found), options.signal);
   }
 
   /** Adds partitions, or takes some away. Not for members of a group. */
@@ -486,11 +492,13 @@ export class Consumer<Key, Value, Int64 extends number | bigint = number>
   /**
    * Commits for the group: a record (the group goes on behind it), places, or without an argument everything that was
    * handed out. Resolves when the coordinator has it. Rejects with the first error of a partition, as for one that the
-   * group has given to another member.
+   * group has given to another member. Its signal ends the waiting, not the commit.
    */
   async commit(
     what?: { readonly topic: string; readonly partition: number; readonly offset: Int64 } | ReadonlyArray<CommitPlace>,
+    options: { readonly signal?: AbortSignal } = {},
   ): Promise<void> {
+    options.signal?.throwIfAborted();
     const { membership } = this;
     if (membership === undefined) throw new ClientError("without a group there is nowhere to commit");
     const list = this.placesOf(what);
@@ -500,7 +508,7 @@ export class Consumer<Key, Value, Int64 extends number | bigint = number>
       partition.finished = place;
       this.pending.delete(partition.key);
     }
-    await membership.commit(list);
+    await abortable(membership.commit(list), options.signal);
   }
 
   private placesOf(what: Parameters<Consumer<Key, Value, Int64>["commit"]>[0]) {

@@ -177,8 +177,8 @@ const consumerService = <Key, Value, Int64 extends number | bigint>(
   return {
     batches,
     records: Stream.flattenArray(Stream.map(batches, ({ records }) => records as NonEmpty<(typeof records)[number]>)),
-    commit: (what) => attempt(() => consumer.commit(what)),
-    seek: (places) => attempt(() => consumer.seek(places)),
+    commit: (what) => attempt((signal) => consumer.commit(what, { signal })),
+    seek: (places) => attempt((signal) => consumer.seek(places, { signal })),
     position: Effect.sync(() => consumer.position()),
     lag: Effect.sync(() => consumer.lag()),
     consumer,

@@ -60,7 +60,7 @@ export interface SessionOptions {
   readonly client: { readonly name: string; readonly version: string };
   readonly token?: TokenSource;
   readonly backoff?: BackoffOptions;
-  /** From the beginning of an attempt to the answer to `hello`, in milliseconds. */
+  /** For a token to be given, and from the opening of a connection to the answer to `hello`, in milliseconds. */
   readonly openTimeoutMs: number;
 }
 
@@ -106,6 +106,7 @@ export class Session {
   private readonly streams = new Map<number, SessionMember>();
   private readonly backoff: Backoff;
   private cancelRetry = (): void => {};
+  private cancelToken = (): void => {};
   private cancelStable = (): void => {};
   private stopListening = (): void => {};
   private tokenExpired = false;
@@ -152,6 +153,7 @@ export class Session {
     if (this.closedBy !== undefined) return;
     this.closedBy = error;
     this.cancelRetry();
+    this.cancelToken();
     this.cancelStable();
     this.stopListening();
     const { connection, attempt } = this;
@@ -193,13 +195,21 @@ export class Session {
       return;
     }
     const expired = this.tokenExpired;
+    let over = false;
+    const once = (act: () => void): void => {
+      if (over) return;
+      over = true;
+      this.cancelToken();
+      act();
+    };
+    const none = (text: string, cause?: unknown): void =>
+      once(() => this.lost(new ConnectionError(`no token: ${text}`, CloseCode.UNAUTHENTICATED, { cause })));
+    const { openTimeoutMs } = this.options;
+    this.cancelToken = this.platform.clock.after(openTimeoutMs, () => none(`not given in ${openTimeoutMs} ms`));
     const asking = async () => token({ expired });
     asking().then(
-      (fresh) => this.open(fresh),
-      (cause: unknown) => {
-        const text = cause instanceof Error ? cause.message : String(cause);
-        this.lost(new ConnectionError(`no token: ${text}`, CloseCode.UNAUTHENTICATED, { cause }));
-      },
+      (fresh) => once(() => this.open(fresh)),
+      (cause: unknown) => none(cause instanceof Error ? cause.message : String(cause), cause),
     );
   }
 

@@ -456,6 +456,31 @@ describe("seeking", () => {
     expect(consumer.position()).toEqual(position);
   });
 
+  test("waits no longer than its signal lets it, and takes place all the same", async () => {
+    const dialogue = new Dialogue();
+    obliging(dialogue);
+    await dialogue.connect();
+    const consumer = dialogue.client.consume({ topics: "t", from: "earliest" });
+    await settled();
+    const oblige = dialogue.onFrame;
+    let asked: Request<"seek"> | undefined;
+    dialogue.onFrame = (frame) => void (frame.t === "seek" && (asked = frame));
+    const reason = new Error("enough");
+    const place = { topic: "t", partition: 1, from: { offset: 7 } };
+    const never = consumer.seek(place, { signal: AbortSignal.abort(reason) });
+    expect(await never.catch((error: unknown) => error)).toBe(reason);
+    await settled();
+    expect(asked).toBeUndefined();
+    const control = new AbortController();
+    const seeking = consumer.seek(place, { signal: control.signal }).catch((error: unknown) => error);
+    await settled();
+    control.abort(reason);
+    expect(await seeking).toBe(reason);
+    oblige(asked!, dialogue.link);
+    await settled();
+    expect(consumer.position()).toContainEqual({ topic: "t", partition: 1, position: positionAt(7) });
+  });
+
   test("survives a reconnect", async () => {
     const dialogue = await opened();
     const consumer = dialogue.client.consume({

@@ -161,6 +161,24 @@ test("commits never overtake each other: what comes meanwhile goes with the next
   await Promise.all(all);
 });
 
+test("a commit waits no longer than its signal lets it, and is made all the same", async () => {
+  const { dialogue, consumer, link } = await joined({ autoCommit: false });
+  dialogue.onFrame = () => {};
+  link.send(assigned(1, [0, 0]));
+  await settled();
+  const reason = new Error("enough");
+  const places = [{ topic: "t", partition: 0, offset: 1 }];
+  const never = consumer.commit(places, { signal: AbortSignal.abort(reason) });
+  expect(await never.catch((error: unknown) => error)).toBe(reason);
+  expect(said(link)).toEqual([]);
+  const control = new AbortController();
+  const commit = consumer.commit(places, { signal: control.signal }).catch((error: unknown) => error);
+  await settled();
+  control.abort(reason);
+  expect(await commit).toBe(reason);
+  expect(said(link)).toEqual(["commit 0@1"]);
+});
+
 test("an error of one partition is told; one that may pass is tried again, but not at once", async () => {
   const { dialogue, consumer, link } = await joined({ autoCommit: false });
   link.send(assigned(1, [0, 0], [1, 0]));

@@ -201,6 +201,34 @@ describe("coming back", () => {
     expect(states.at(-1)).toBe("connected");
   });
 
+  test("a token that does not come is asked for again, and is not used when it comes after all", async () => {
+    const dialogue = new Dialogue();
+    const asked: Array<(token: string) => void> = [];
+    const token = (): Promise<string> =>
+      new Promise((resolve) => {
+        asked.push(resolve);
+        if (asked.length === 1) resolve("first");
+      });
+    await dialogue.connect({ token });
+    const states = statesOf(dialogue);
+    dialogue.link.cut();
+    await settled();
+    await dialogue.pass(200);
+    expect([asked.length, states.at(-1)]).toEqual([2, "connecting"]);
+    await dialogue.pass(10_000);
+    expect(states).toContain("disconnected: no token: not given in 10000 ms");
+    while (asked.length < 3) await dialogue.pass(100);
+    expect(states.at(-1)).toBe("connecting");
+    asked[1]!("late");
+    await settled();
+    expect(dialogue.network.links).toHaveLength(1);
+    asked[2]!("fresh");
+    await settled();
+    expect(states.at(-1)).toBe("connected");
+    expect(dialogue.link.last("hello").token).toBe("fresh");
+    expect(dialogue.network.links).toHaveLength(2);
+  });
+
   test("a refused hello ends it unless it says that it may pass", async () => {
     const network = new FakeNetwork();
     let retriable = true;
