@@ -10,6 +10,7 @@
  * | a target without partitions it owns        | `revoke`          | what is owned, when all of them are released   |
  * | a target with more                         | `assigned`        | what is owned                                  |
  * | a new epoch, nothing else                  | `assigned` of none| –                                              |
+ * | a topic is deleted                         | `lost`            | what is owned                                  |
  * | fenced, or unknown                         | `lost`            | it joins again                                 |
  * | another connection opens the same member   | `closed`          | –                                              |
  */
@@ -99,6 +100,7 @@ export class GatewayMember implements KnownMember {
     private readonly ended: (error: WireError) => void,
     known: KnownMember | undefined,
   ) {
+    stream.onGone = () => this.forgetDeleted() && this.reconcile();
     const { memberEpoch, owned } = settings.membership;
     const claimed = memberEpoch ?? JOIN_EPOCH;
     this.epoch = claimed;
@@ -165,6 +167,7 @@ export class GatewayMember implements KnownMember {
 
   commit(offsets: ReadonlyArray<OffsetToCommit>): Effect.Effect<ReadonlyArray<PartitionOutcome>, Refused> {
     const { id: groupId, memberId, instanceId } = this.settings.membership;
+    this.forgetDeleted();
     const mine = offsets.filter((offset) => this.owns(offset));
     // Another member may have them: what was read of them is for that one to commit.
     const others = offsets
@@ -287,12 +290,35 @@ export class GatewayMember implements KnownMember {
   private reconcile(): void {
     const { target } = this;
     if (target === undefined || this.isGone) return;
+    this.forgetDeleted();
     this.keepBrought(target);
     this.askBack([...this.owned].filter(([key, { topicId }]) => target.get(key)?.topicId !== topicId));
-    const missing = [...target].filter(([key]) => !this.owned.has(key)).map(([, partition]) => partition);
+    const { topicsById } = this.owner.caller.image();
+    const missing = [...target].flatMap(([key, partition]) =>
+      this.owned.has(key) || topicsById.get(partition.topicId) === undefined ? [] : [partition],
+    );
     if (missing.length > 0) this.place(missing);
     else if (this.epoch !== this.toldEpoch) this.tellAssigned([]);
     this.acknowledge();
+  }
+
+  /** Nobody can have partitions of a deleted topic, nor commit for them. Answers whether there were any. */
+  private forgetDeleted(): boolean {
+    const { topicsById } = this.owner.caller.image();
+    const gone = [...this.owned].filter(([, { topicId }]) => topicsById.get(topicId) === undefined);
+    if (gone.length === 0) return false;
+    for (const [key, named] of gone) {
+      this.owned.delete(key);
+      this.since.delete(key);
+      this.revoking.delete(key);
+      this.brought.delete(key);
+      this.stream.remove(named);
+    }
+    const names = [...new Set(gone.map(([, { topic }]) => topic))];
+    const error = wireError(Errors.UNKNOWN_TOPIC_ID, `deleted: ${names.join(", ")}`, false);
+    const partitions = gone.map(([, { topic, partition }]) => ({ topic, partition }));
+    this.owner.push(this.stream, { t: "lost", partitions, error });
+    return true;
   }
 
   /** What a client that came back brought goes on where it was. */

@@ -107,6 +107,8 @@ export class GatewayStream {
   /** The client was told, and no credit has come since. */
   private starved = false;
   isClosed = false;
+  /** Of a group: a topic was deleted, and whoever keeps the member says so. */
+  onGone: (() => void) | undefined;
   /** The session has it in its queue. */
   offered = false;
 
@@ -290,6 +292,7 @@ export class GatewayStream {
     }
     if (this.isGone(partition)) {
       this.become(partition, "standing");
+      if (this.onGone !== undefined) return this.onGone();
       const message = `topic ${partition.topic} with id ${partition.topicId} was deleted`;
       return this.tell(partition, Errors.UNKNOWN_TOPIC_ID, message, false);
     }

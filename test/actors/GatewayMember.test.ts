@@ -105,6 +105,55 @@ describe("what is assigned", () => {
     });
   });
 
+  test("what is deleted is lost and no error of the stream; the others go on, and it may come again", () => {
+    withGateway(async (world) => {
+      const { client } = await world.connect();
+      await world.client.createTopic("tea");
+      await fill(client, 0, 2, "tea");
+      const member = await join(world, { memberId: "a", group: { topics: ["t", "tea"] } });
+      await member.group.until(() => member.group.seen.length === 2);
+      const offsets = [
+        { topic: "tea", partition: 0, offset: 2 },
+        { topic: "t", partition: 0, offset: 0 },
+      ];
+      await world.client.deleteTopic("tea");
+      await member.group.until(() => member.group.owned.length === 1);
+      expect(member.group.events.at(-1)).toMatchObject({
+        t: "lost",
+        partitions: [{ topic: "tea", partition: 0 }],
+        error: { name: "UNKNOWN_TOPIC_ID", retriable: false },
+      });
+      const answer = await member.client.request("commit", { stream: 1, offsets });
+      const outcomes = answer.partitions as Array<{ topic: string; error?: { retriable: boolean } }>;
+      expect(outcomes.map(({ topic, error }) => [topic, error?.retriable]).sort()).toEqual([
+        ["t", undefined],
+        ["tea", false],
+      ]);
+      await fill(client, 0, 1);
+      await member.group.until(() => member.group.seen.length === 3);
+      await world.client.createTopic("tea");
+      await fill(client, 0, 1, "tea");
+      await member.group.until(() => member.group.seen.length === 4);
+      expect(member.client.frames.filter(({ t }) => t === "partitionError" || t === "closed")).toEqual([]);
+    });
+  });
+
+  test("a commit for what was deleted says that it never will be, so that nobody tries again instead of releasing", () => {
+    withGateway(async (world) => {
+      const { client } = await world.connect();
+      await fill(client, 0, 2);
+      // Without credit nothing is read, and only the group notices.
+      const poor = { memberId: "a", credit: { records: 0, bytes: 0 }, releases: false };
+      const member = await join(world, poor);
+      await member.group.until(() => member.group.owned.length === 1);
+      await world.client.deleteTopic("t");
+      const offsets = [{ topic: "t", partition: 0, offset: 2 }];
+      const answer = await member.client.request("commit", { stream: 1, offsets });
+      expect(answer.partitions).toMatchObject([{ error: { retriable: false } }]);
+      expect(member.group.owned).toEqual([]);
+    });
+  });
+
   test("what the group will not have is refused with Kafka's error", () => {
     withGateway(async (world) => {
       const { client } = await world.connect();
