@@ -34,6 +34,7 @@ export class KafkaError extends ClientError {
   readonly kafkaName: string;
   /** Of a produce: which records of the batch were refused, and why. */
   readonly recordErrors: ReadonlyArray<{ readonly index: number; readonly message: string | null }>;
+  private readonly detail: string;
 
   constructor(
     error: WireError,
@@ -45,6 +46,13 @@ export class KafkaError extends ClientError {
     this.code = error.code;
     this.kafkaName = error.name;
     this.recordErrors = nature.recordErrors ?? [];
+    this.detail = error.message;
+  }
+
+  /** The same one, saying of what. */
+  of(what: string): KafkaError {
+    const { code, kafkaName, detail, retriable, fatal, recordErrors } = this;
+    return new KafkaError(wireErrorOf(code, kafkaName, detail, retriable), what, { fatal, recordErrors });
   }
 }
 

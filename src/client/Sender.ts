@@ -447,7 +447,8 @@ export class Sender implements SessionMember {
       return this.holed();
     }
     const where = `${queue.topic}-${queue.partition}`;
-    this.settle(batch, batch.maybeWritten ? unknown(`${where}: ${error.message}`, error) : error);
+    const told = error instanceof KafkaError ? error.of(where) : error;
+    this.settle(batch, batch.maybeWritten ? unknown(`${where}: ${error.message}`, error) : told);
     this.holed();
   }
 

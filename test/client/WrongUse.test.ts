@@ -96,6 +96,21 @@ describe("a producer", () => {
     expect(values()).toEqual(["good"]);
   });
 
+  test("that is refused hears of which partition", async () => {
+    const { dialogue, client } = await connected();
+    const { onFrame } = dialogue;
+    dialogue.onFrame = (frame, link) => {
+      if (frame.t === "produce") link.refuse(frame, 10, "MESSAGE_TOO_LARGE", false);
+      else onFrame(frame, link);
+    };
+    const sent = client.producer({ value: string }).send({ topic: "t", partition: 3, value: "x" });
+    expect(await sent.catch((caught: unknown) => caught)).toMatchObject({
+      name: "KafkaError",
+      kafkaName: "MESSAGE_TOO_LARGE",
+      message: expect.stringMatching(/^t-3: MESSAGE_TOO_LARGE: /),
+    });
+  });
+
   test("survives a partitioner that throws", async () => {
     const { client, values } = await connected();
     const mine = new Error("mine");
