@@ -14,6 +14,7 @@ import type { ClientFrame } from "../../src/gateway/Messages.ts";
 import { makeBunCodecs } from "../../src/platform/BunCodecs.ts";
 import type { CodecId } from "../../src/record/Compression.ts";
 import { buildBatch } from "../../src/record/RecordBatchBuilder.ts";
+import { emptied } from "../support/EmptyBatch.ts";
 import { batchOf, collect, Dialogue, positionAt, recordsAt, utf8 } from "./support/Dialogue.ts";
 import type { ServerLink } from "./support/FakeNetwork.ts";
 import { settled } from "./support/FakeNetwork.ts";
@@ -792,6 +793,28 @@ describe("batches as they lie in the log", () => {
     await settled();
     expect(consumer.position()[0]?.position).toEqual(positionAt(25, 3));
     expect(consumer.buffered).toEqual({ records: 0, bytes: 0 });
+  });
+
+  test("that compaction has emptied are passed, wherever they lie, and what they cost comes back", async () => {
+    const { consumer, send } = await reading();
+    const bytes = joined(
+      emptied(raw(0, 11, "x", "y")),
+      raw(4, 13, "a"),
+      emptied(raw(0, 14, "z")),
+      raw(0, 15, "b"),
+      emptied(raw(0, 16, "z")),
+    );
+    send(bytes, 17);
+    const found = [await consumer.next(), await consumer.next()].map(({ value }) => `${value?.offset}:${value?.value}`);
+    expect(found).toEqual(["13:a", "15:b"]);
+    void consumer.next();
+    await settled();
+    expect(consumer.buffered).toEqual({ records: 0, bytes: 0 });
+    expect(consumer.position()[0]?.position).toEqual(positionAt(17, 3));
+    send(emptied(raw(0, 17, "z")), 18);
+    await settled();
+    expect(consumer.buffered).toEqual({ records: 0, bytes: 0 });
+    expect(consumer.position()[0]?.position).toEqual(positionAt(18, 3));
   });
 
   test("that are damaged stop their partition until a seek", async () => {

@@ -7,6 +7,7 @@ import { makeBunCodecs } from "../../src/platform/BunCodecs.ts";
 import type { CodecId } from "../../src/record/Compression.ts";
 import { forEachBatch, readBatchInfo } from "../../src/record/RecordBatch.ts";
 import { buildBatch, buildEndTransactionMarker, type NewRecord } from "../../src/record/RecordBatchBuilder.ts";
+import { emptied } from "../support/EmptyBatch.ts";
 
 const codecs = makeBunCodecs();
 const packr = new Packr({ useRecords: false, int64AsType: "number" });
@@ -136,6 +137,16 @@ describe("records", () => {
     expect(deliveryOf(uncommitted(whole.subarray(0, whole.length - 1)), false, codecs)!.endOffset).toBe(1);
     expect(deliveryOf(uncommitted(new Uint8Array(0)), false, codecs)).toBeUndefined();
   });
+});
+
+test("batches that compaction has emptied have a place and nothing else, in either form", () => {
+  const log = join(emptied(one(3)), one(4), emptied(one(5)), emptied(one(6)));
+  const decoded = deliveryOf(uncommitted(log), false, codecs)!;
+  expect([decoded.count, decoded.firstOffset, decoded.endOffset, decoded.lastOffsets]).toEqual([1, 3, 7, [4]]);
+  const nothing = deliveryOf(uncommitted(emptied(one(6))), false, codecs)!;
+  expect([nothing.count, nothing.endOffset]).toEqual([0, 7]);
+  const raw = deliveryOf(uncommitted(log), true, codecs)!;
+  expect([raw.count, raw.records(0, 4), raw.endOffset]).toEqual([4, 1, 7]);
 });
 
 describe("raw", () => {
