@@ -147,6 +147,8 @@ export class GatewayApi {
     request.signal.addEventListener("abort", gone);
     const caller = new GatewayCaller(ports, asker, listenerName, () => principal);
     try {
+      const unreadable = Object.keys(params).find((name) => params[name] === "");
+      if (unreadable !== undefined) throw new ShapeError(`${unreadable}: expected a name in UTF-8, percent-encoded`);
       const answer = await act({ request, params, connection, asker, caller, principal });
       requestLog()?.(
         `gateway ${request.method} ${new URL(request.url).pathname} ${(clock.monotonic() - startedAt).toFixed(3)} ms`,

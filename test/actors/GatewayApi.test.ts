@@ -131,6 +131,18 @@ describe("verbs as requests", () => {
     expect(await ask("GET", "/v1/nothing")).toMatchObject({ status: 404, body: { error: named("INVALID_REQUEST") } });
     expect(await ask("PATCH", "/v1/topics", {})).toMatchObject({ status: 404 });
     expect(await ask("GET", "/v1/groups/g/offsets?partitions=x")).toMatchObject({ status: 400 });
+    for (const [method, path] of [
+      ["GET", "topics/%ff"],
+      ["DELETE", "groups/%E0%A4%A"],
+      ["POST", "topics/%ff/records"],
+    ]) {
+      const { status, body } = await ask(method!, `/v1/${path}`, method === "POST" ? { records: [{}] } : undefined);
+      expect([path, status, body.error?.message]).toEqual([
+        path,
+        400,
+        expect.stringMatching(/^(topics|groups|topic): expected a name in UTF-8, percent-encoded$/),
+      ]);
+    }
   });
 
   test("are described, for programs and for people, with nothing from elsewhere", async () => {
