@@ -10,11 +10,9 @@ import * as Exit from "effect/Exit";
 import { Elysia } from "elysia";
 import { VERSION } from "../src/cli/Version.ts";
 import { Refused } from "../src/gateway/Caller.ts";
-import { decodeEventPosition } from "../src/gateway/EventPosition.ts";
-import { BodyLate, fromText, prefersMessagePack, readBody, wholeBody, writeBody } from "../src/gateway/HttpBody.ts";
+import { BodyLate, fromText, readBody, wholeBody } from "../src/gateway/HttpBody.ts";
 import { idempotentRequest, produceBody, produceByHttp } from "../src/gateway/HttpProduce.ts";
-import { httpStatus } from "../src/gateway/HttpStatus.ts";
-import type { From, PartitionFrom, Verbs, WireError } from "../src/gateway/Messages.ts";
+import type { PartitionFrom, Verbs, WireError } from "../src/gateway/Messages.ts";
 import { openApiDocument, openApiPage } from "../src/gateway/OpenApi.ts";
 import { ShapeError } from "../src/gateway/Shape.ts";
 import { bearerOf } from "../src/gateway/StreamUpgrade.ts";
@@ -23,10 +21,20 @@ import { runVerb, verbs } from "../src/gateway/Verbs.ts";
 import { invalidRequest, wireError } from "../src/gateway/WireError.ts";
 import type { HttpConnection } from "../src/platform/HttpServer.ts";
 import { Errors } from "../src/protocol/Errors.ts";
+import { eventPartitions, eventResponse, resumedFrom } from "./EventRequests.ts";
 import type { Gateway } from "./Gateway.ts";
 import { GatewayCaller, GatewayConnection } from "./GatewayCaller.ts";
-import { GatewayEvents, MAX_EVENT_PARTITIONS } from "./GatewayEvents.ts";
+import { GatewayEvents } from "./GatewayEvents.ts";
 import type { GatewayEnvironment } from "./GatewaySession.ts";
+import {
+  ANSWER_HEADERS,
+  type Answer,
+  errorAnswer,
+  NOBODY_LISTENS,
+  refusal,
+  responseOf,
+  statusOf,
+} from "./HttpAnswers.ts";
 
 export interface GatewayApiOptions {
   readonly sha256: (bytes: Uint8Array) => Uint8Array;
@@ -35,12 +43,6 @@ export interface GatewayApiOptions {
 }
 
 type Params = Readonly<Record<string, string>>;
-
-/** What a request is answered with: its own sort of success, or an error. */
-interface Answer {
-  readonly status: number;
-  readonly value: unknown;
-}
 
 /** One request under way. */
 interface Call {
@@ -56,8 +58,6 @@ const MAX_EVENT_STREAMS = 1024;
 const IDEMPOTENCY_KEY = "idempotency-key";
 const MAX_IDEMPOTENCY_KEY = 255;
 
-/** A browser page that does not know the path's answer must not guess, and no cache keeps it. */
-const ANSWER_HEADERS = { "cache-control": "no-store", "x-content-type-options": "nosniff" };
 const PAGE_HEADERS = {
   ...ANSWER_HEADERS,
   "content-type": "text/html; charset=utf-8",
@@ -266,6 +266,7 @@ export class GatewayApi {
 
   private async eventStream(call: Call): Promise<Answer | Response> {
     const { request, caller, connection, asker, principal } = call;
+    const image = this.environment.ports.metadata.image();
     const query = new URL(request.url).searchParams;
     const topics = (query.get("topics") ?? "").split(",").filter((topic) => topic !== "");
     if (topics.length === 0) throw new ShapeError("topics: expected names of topics, separated by commas");
@@ -273,7 +274,7 @@ export class GatewayApi {
     if (isolation !== "read_committed" && isolation !== "read_uncommitted") {
       throw new ShapeError('isolation: expected "read_committed" or "read_uncommitted"');
     }
-    const partitions = this.eventPartitions(topics, query.get("from") ?? "latest", resumedFrom(request, query));
+    const partitions = eventPartitions(image, topics, query.get("from") ?? "latest", resumedFrom(request, query));
     if (!Array.isArray(partitions)) return errorAnswer(partitions as WireError);
     const release = this.events.size < MAX_EVENT_STREAMS ? this.options.admit(connection.remote.host) : undefined;
     if (release === undefined) {
@@ -292,44 +293,6 @@ export class GatewayApi {
       asker.onClose(() => events.close());
       return eventResponse(events);
     });
-  }
-
-  /** Every partition of the topics, where the last event left it or where `from` says. */
-  private eventPartitions(
-    topics: ReadonlyArray<string>,
-    from: string,
-    resumed: ReturnType<typeof decodeEventPosition>,
-  ): ReadonlyArray<PartitionFrom> | WireError {
-    const { ports } = this.environment;
-    const known = new Map<string, PartitionFrom["from"]>();
-    const topicsKnown = new Set<string>();
-    for (const { partition, position } of resumed ?? []) {
-      known.set(`${partition} ${position.topicId}`, position);
-      topicsKnown.add(position.topicId);
-    }
-    const start: From | undefined =
-      from === "earliest" || from === "latest"
-        ? from
-        : /^\d{1,16}$/.test(from)
-          ? { timestamp: Number(from) }
-          : undefined;
-    if (start === undefined) throw new ShapeError("from: expected earliest, latest or milliseconds since 1970");
-    const found: PartitionFrom[] = [];
-    for (const name of new Set(topics)) {
-      const topic = ports.metadata.image().topicsByName.get(name);
-      if (topic === undefined) return wireError(Errors.UNKNOWN_TOPIC_OR_PARTITION, `there is no topic ${name}`);
-      for (const partition of topic.partitions.keys()) {
-        // A partition that a topic has got since is read from its beginning.
-        const unseen = topicsKnown.has(topic.id) ? "earliest" : start;
-        found.push({ topic: name, partition, from: known.get(`${partition} ${topic.id}`) ?? unseen });
-      }
-    }
-    if (found.length > MAX_EVENT_PARTITIONS) {
-      throw new ShapeError(
-        `topics: at most ${MAX_EVENT_PARTITIONS} partitions are streamed at once, got ${found.length}`,
-      );
-    }
-    return found;
   }
 
   private settled<A, B extends Answer | Response>(
@@ -360,64 +323,4 @@ const elysiaPath = (path: string): { readonly pattern: string; readonly paramsOf
   return { pattern, paramsOf };
 };
 
-/** The client has gone: what is answered reaches nobody. */
-const NOBODY_LISTENS: Answer = { status: 499, value: {} };
-
 const noop = (): void => undefined;
-
-const errorAnswer = (error: WireError, recordErrors?: Refused["recordErrors"]): Answer => ({
-  status: httpStatus(error.code),
-  value: recordErrors === undefined ? { error } : { error, recordErrors },
-});
-
-/** Of an answer whose entries may have failed: 200 when none has, its status when the only one has, else 207. */
-const statusOf = (value: unknown): number => {
-  const [entries] = Object.values(value as Readonly<Record<string, unknown>>);
-  if (!Array.isArray(entries)) return 200;
-  const errors = entries.flatMap((entry: { readonly error?: WireError }) => entry.error ?? []);
-  if (errors.length === 0) return 200;
-  return entries.length === 1 ? httpStatus(errors[0]!.code) : 207;
-};
-
-const responseOf = (request: Request, { status, value }: Answer): Response => {
-  const { bytes, contentType } = writeBody(value, prefersMessagePack(request.headers.get("accept")));
-  const retry = status === 429 || status === 503 ? { "retry-after": "1" } : {};
-  const headers = { ...ANSWER_HEADERS, ...retry, "content-type": contentType };
-  return new Response(bytes as string | Uint8Array<ArrayBuffer>, { status, headers });
-};
-
-const refusal = (request: Request, status: number, error: WireError): Response =>
-  responseOf(request, { status, value: { error } });
-
-const resumedFrom = (request: Request, query: URLSearchParams): ReturnType<typeof decodeEventPosition> => {
-  const id = request.headers.get("last-event-id") ?? query.get("lastEventId");
-  if (id === null || id === "") return undefined;
-  const positions = decodeEventPosition(id);
-  if (positions === undefined) throw new ShapeError("Last-Event-ID: not an id of this stream's events");
-  return positions;
-};
-
-/** What may wait in one answer before its connection has taken it. */
-const EVENT_BUFFER_BYTES = 128 * 1024;
-
-const eventResponse = (events: GatewayEvents): Response => {
-  const utf8 = new TextEncoder();
-  const body = new ReadableStream<Uint8Array>(
-    {
-      start(controller) {
-        events.start({
-          get hasRoom() {
-            return (controller.desiredSize ?? 0) > 0;
-          },
-          write: (text) => controller.enqueue(utf8.encode(text)),
-          end: () => controller.close(),
-        });
-      },
-      pull: () => events.drained(),
-      cancel: () => events.close(),
-    },
-    new ByteLengthQueuingStrategy({ highWaterMark: EVENT_BUFFER_BYTES }),
-  );
-  const headers = { ...ANSWER_HEADERS, "content-type": "text/event-stream; charset=utf-8", "x-accel-buffering": "no" };
-  return new Response(body, { headers });
-};

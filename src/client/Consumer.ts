@@ -6,6 +6,7 @@
 import type { Credit, GroupIdentity, PartitionAt, PartitionFrom, TopicPartition } from "../gateway/Messages.ts";
 import { CompressionError } from "../record/Compression.ts";
 import { RecordFormatError } from "../record/RecordFormatError.ts";
+import { abortable } from "./Abortable.ts";
 import { ClientError, ClosedError, CodecError } from "./ClientError.ts";
 import { bytes, type Codec } from "./Codec.ts";
 import type {
@@ -21,7 +22,6 @@ import { type Cursor, type Delivery, openCursor, type ReceivedRecord, receivedCo
 import { Emitter } from "./Emitter.ts";
 import { Membership } from "./Membership.ts";
 import { among, refuse, whole } from "./Options.ts";
-import { abortable } from "./Producer.ts";
 import type { Session } from "./Session.ts";
 import { corrupt, Stream, type StreamState } from "./Stream.ts";
 import { partitionKey, type StreamPartition } from "./StreamPartition.ts";

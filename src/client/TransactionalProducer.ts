@@ -5,6 +5,7 @@
  */
 import type { GroupIdentity, OffsetToCommit, ProducerIdentity } from "../gateway/Messages.ts";
 import { Errors } from "../protocol/Errors.ts";
+import { abortable } from "./Abortable.ts";
 import {
   ClientError,
   ClosedError,
@@ -17,14 +18,8 @@ import {
 import type { CommitPlace } from "./Consumer.ts";
 import type { ConsumerBatch, SavedPosition } from "./ConsumerOptions.ts";
 import { refuse, whole } from "./Options.ts";
-import {
-  abortable,
-  CLOSE_TIMEOUT_MS,
-  closeAfter,
-  type ProducerOptions,
-  type ProducerRecord,
-  RecordIntake,
-} from "./Producer.ts";
+import { CLOSE_TIMEOUT_MS, closeAfter, type ProducerOptions, type ProducerRecord } from "./Producer.ts";
+import { RecordIntake } from "./RecordIntake.ts";
 import type { RecordMetadata } from "./Sender.ts";
 import type { AskOptions, Session } from "./Session.ts";
 import type { TopicCache } from "./TopicCache.ts";

@@ -22,7 +22,7 @@ const connected = async () => {
 };
 
 /** What an application in plain JavaScript may write. */
-const any = (value: unknown): never => value as never;
+const untyped = (value: unknown): never => value as never;
 
 describe("connecting", () => {
   test("to what is no URL of a gateway says what one is", async () => {
@@ -66,7 +66,7 @@ describe("a producer", () => {
       expect(() => client.producer({ [name]: value })).toThrow(new RegExp(`^${name}: expected an integer of \\d+ …`));
       expect(() => client.transactional("id", { [name]: value })).toThrow(ClientError);
     }
-    expect(() => client.producer({ acks: any(2), idempotent: false })).toThrow("acks: expected -1, 0 or 1, got 2");
+    expect(() => client.producer({ acks: untyped(2), idempotent: false })).toThrow("acks: expected -1, 0 or 1, got 2");
     expect(() => client.transactional("")).toThrow("transactionalId: expected a string that is not empty");
     expect(() => client.transactional("id", { transactionTimeoutMs: 0 })).toThrow("transactionTimeoutMs: expected");
   });
@@ -85,14 +85,14 @@ describe("a producer", () => {
       [{ topic: "t", headers: ["ab"], value: "x" }, "a header: expected [name, value], got ab"],
     ];
     for (const [record, message] of wrong) {
-      const error = await producer.send(any(record)).catch((caught: unknown) => caught);
+      const error = await producer.send(untyped(record)).catch((caught: unknown) => caught);
       expect([record, (error as Error).message]).toEqual([record, message]);
       expect(error).toBeInstanceOf(ClientError);
     }
-    expect(await producer.send({ topic: "t", value: any(5) }).catch((caught: unknown) => caught)).toBeInstanceOf(
+    expect(await producer.send({ topic: "t", value: untyped(5) }).catch((caught: unknown) => caught)).toBeInstanceOf(
       CodecError,
     );
-    await producer.send({ topic: "t", partition: 0, value: "good", headers: any(null) });
+    await producer.send({ topic: "t", partition: 0, value: "good", headers: untyped(null) });
     expect(values()).toEqual(["good"]);
   });
 
