@@ -14,7 +14,8 @@ import {
   type MembershipOwner,
   without,
 } from "./GroupMembership.ts";
-import { type KafkaClient, KafkaError } from "./KafkaClient.ts";
+import type { KafkaClient } from "./KafkaClient.ts";
+import { KafkaError } from "./KafkaError.ts";
 import type { GroupIdentity } from "./Offsets.ts";
 
 export interface ConsumerMembershipOptions {

@@ -13,8 +13,9 @@ import {
   type ResponseOf,
 } from "../../src/protocol/ApiKeys.ts";
 import { Errors, isRetriable } from "../../src/protocol/Errors.ts";
-import { type KafkaClient, KafkaError } from "./KafkaClient.ts";
+import type { KafkaClient } from "./KafkaClient.ts";
 import { ConnectionLost } from "./KafkaConnection.ts";
+import { KafkaError } from "./KafkaError.ts";
 
 export type CoordinatorKind = "group" | "transaction";
 

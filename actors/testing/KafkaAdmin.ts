@@ -6,7 +6,8 @@
 import type { Offset, TopicPartition } from "../../src/prelude/Types.ts";
 import { ApiKey, Apis, type KnownApiKey, type RequestOf, type ResponseOf } from "../../src/protocol/ApiKeys.ts";
 import { Errors } from "../../src/protocol/Errors.ts";
-import { type KafkaClient, KafkaError } from "./KafkaClient.ts";
+import type { KafkaClient } from "./KafkaClient.ts";
+import { KafkaError } from "./KafkaError.ts";
 import { type CommitOutcome, type CommittedOffset, commitOffsets, fetchOffsets, outsideOfGroup } from "./Offsets.ts";
 
 const TOPIC_RESOURCE = 2;

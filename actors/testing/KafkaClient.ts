@@ -8,13 +8,14 @@ import type { Endpoint } from "../../src/platform/Network.ts";
 import type { LeaderEpoch, MonotonicMs, Offset, Timestamp, Uuid } from "../../src/prelude/Types.ts";
 import { ZERO_UUID } from "../../src/prelude/Types.ts";
 import { ApiKey, Apis, type KnownApiKey, type RequestOf, type ResponseOf } from "../../src/protocol/ApiKeys.ts";
-import { Errors, errorName, isRetriable } from "../../src/protocol/Errors.ts";
+import { Errors, isRetriable } from "../../src/protocol/Errors.ts";
 import { emptyFetchRequestFetchPartition } from "../../src/protocol/generated/FetchRequest.ts";
 import { Coordinators } from "./Coordinators.ts";
 import { type FetchedRecord, readFetched } from "./FetchedRecords.ts";
 import { KafkaAdmin } from "./KafkaAdmin.ts";
 import { type ClientPlatform, ConnectionLost, type ConnectionOptions, KafkaConnection } from "./KafkaConnection.ts";
 import { type ConsumerOptions, KafkaConsumer } from "./KafkaConsumer.ts";
+import { KafkaError } from "./KafkaError.ts";
 import { KafkaProducer, type ProducerOptions } from "./KafkaProducer.ts";
 
 export interface ClientOptions extends ConnectionOptions {
@@ -24,18 +25,6 @@ export interface ClientOptions extends ConnectionOptions {
   readonly retryBackoffMs?: number;
   /** How long a call that may be retried goes on (default 60,000). */
   readonly callTimeoutMs?: number;
-}
-
-/** A broker's refusal. */
-export class KafkaError extends Error {
-  override readonly name = "KafkaError";
-  constructor(
-    readonly code: number,
-    what: string,
-    detail: string | null = null,
-  ) {
-    super(`${what}: ${errorName(code)}${detail === null ? "" : ` (${detail})`}`);
-  }
 }
 
 export type { FetchedRecord } from "./FetchedRecords.ts";

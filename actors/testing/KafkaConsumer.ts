@@ -19,8 +19,9 @@ import {
   type MembershipOwner,
   partitionName,
 } from "./GroupMembership.ts";
-import { EARLIEST, type KafkaClient, KafkaError, LATEST } from "./KafkaClient.ts";
+import { EARLIEST, type KafkaClient, LATEST } from "./KafkaClient.ts";
 import { ConnectionLost } from "./KafkaConnection.ts";
+import { KafkaError } from "./KafkaError.ts";
 import {
   type CommitOutcome,
   type CommittedOffset,

@@ -15,8 +15,9 @@ import { type ErrorName, Errors, errorName } from "../../src/protocol/Errors.ts"
 import type { CodecId } from "../../src/record/Compression.ts";
 import { addToSequence } from "../../src/record/RecordBatch.ts";
 import { buildBatch, type NewRecord } from "../../src/record/RecordBatchBuilder.ts";
-import { type KafkaClient, KafkaError } from "./KafkaClient.ts";
+import type { KafkaClient } from "./KafkaClient.ts";
 import { ConnectionLost, type KafkaConnection } from "./KafkaConnection.ts";
+import { KafkaError } from "./KafkaError.ts";
 import type { GroupIdentity, OffsetToCommit } from "./Offsets.ts";
 import {
   type TransactionFailure,

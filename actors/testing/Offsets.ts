@@ -7,7 +7,8 @@ import { ZERO_UUID } from "../../src/prelude/Types.ts";
 import { ApiKey } from "../../src/protocol/ApiKeys.ts";
 import { type ErrorName, Errors, errorName } from "../../src/protocol/Errors.ts";
 import { type CoordinatorAnswer, Unanswered } from "./Coordinators.ts";
-import { type KafkaClient, KafkaError } from "./KafkaClient.ts";
+import type { KafkaClient } from "./KafkaClient.ts";
+import { KafkaError } from "./KafkaError.ts";
 
 /** Who commits: a member, or nobody in particular (generation -1, no member). */
 export interface GroupIdentity {

@@ -11,7 +11,8 @@ import type { MonotonicMs, ProducerEpoch, ProducerId } from "../../src/prelude/T
 import { ApiKey, type KnownApiKey, type ResponseOf } from "../../src/protocol/ApiKeys.ts";
 import { type ErrorName, Errors, errorName } from "../../src/protocol/Errors.ts";
 import { type CoordinatorAnswer, type CoordinatorCall, Unanswered } from "./Coordinators.ts";
-import { type KafkaClient, KafkaError } from "./KafkaClient.ts";
+import type { KafkaClient } from "./KafkaClient.ts";
+import { KafkaError } from "./KafkaError.ts";
 import type { GroupIdentity, OffsetToCommit } from "./Offsets.ts";
 
 export interface TransactionOptions {

@@ -12,11 +12,11 @@ export {
   EARLIEST,
   type FetchOptions,
   KafkaClient,
-  KafkaError,
   LATEST,
   MAX_TIMESTAMP,
 } from "./KafkaClient.ts";
 export { type ConsumerOptions, KafkaConsumer, type PolledPartition } from "./KafkaConsumer.ts";
+export { KafkaError } from "./KafkaError.ts";
 export { KafkaProducer, type ProduceOutcome, type ProducerOptions } from "./KafkaProducer.ts";
 export type { CommitOutcome, CommittedOffset, GroupIdentity, OffsetToCommit } from "./Offsets.ts";
 export { RecordedHistory } from "./RecordedHistory.ts";

@@ -2,8 +2,9 @@
 import { describe, expect, test } from "bun:test";
 import { startSimulatedBroker } from "../../actors/simulation/SimulatedBroker.ts";
 import { Simulation } from "../../actors/simulation/Simulation.ts";
-import { EARLIEST, KafkaClient, KafkaError, LATEST } from "../../actors/testing/KafkaClient.ts";
+import { EARLIEST, KafkaClient, LATEST } from "../../actors/testing/KafkaClient.ts";
 import { ConnectionLost, KafkaConnection } from "../../actors/testing/KafkaConnection.ts";
+import { KafkaError } from "../../actors/testing/KafkaError.ts";
 import { makeBunCodecs } from "../../src/platform/BunCodecs.ts";
 import type { Endpoint } from "../../src/platform/Network.ts";
 import { ByteReader } from "../../src/prelude/ByteReader.ts";

@@ -1,8 +1,9 @@
 /** The consumer against the broker itself: assigned, in groups of both protocols, through restarts and fences. */
 import { describe, expect, test } from "bun:test";
 import type { GroupEvent } from "../../actors/testing/GroupMembership.ts";
-import { type KafkaClient, KafkaError } from "../../actors/testing/KafkaClient.ts";
+import type { KafkaClient } from "../../actors/testing/KafkaClient.ts";
 import type { ConsumerOptions, KafkaConsumer, PolledPartition } from "../../actors/testing/KafkaConsumer.ts";
+import { KafkaError } from "../../actors/testing/KafkaError.ts";
 import { Errors } from "../../src/protocol/Errors.ts";
 import { type ClientScene, playClients, textOf, utf8 } from "./ClientScene.ts";
 

@@ -5,7 +5,8 @@
 
 import { Errors } from "../../../src/protocol/Errors.ts";
 import type { SeededRandom } from "../../simulation/SeededRandom.ts";
-import { type KafkaClient, KafkaError } from "../KafkaClient.ts";
+import type { KafkaClient } from "../KafkaClient.ts";
+import { KafkaError } from "../KafkaError.ts";
 import { messageOf, type Stage, valueIn } from "../Stage.ts";
 import type { ClientKind } from "./ClientKind.ts";
 import { startProducer, thinkMs } from "./Sending.ts";

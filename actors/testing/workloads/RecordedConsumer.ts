@@ -5,9 +5,10 @@
 import { Errors } from "../../../src/protocol/Errors.ts";
 import { RecordFormatError } from "../../../src/record/RecordFormatError.ts";
 import type { Mop, Value } from "../History.ts";
-import { type KafkaClient, KafkaError } from "../KafkaClient.ts";
+import type { KafkaClient } from "../KafkaClient.ts";
 import { ProtocolViolation } from "../KafkaConnection.ts";
 import type { ConsumerOptions, ConsumerTrouble, KafkaConsumer, PolledPartition } from "../KafkaConsumer.ts";
+import { KafkaError } from "../KafkaError.ts";
 import { messageOf, type Stage, valueIn } from "../Stage.ts";
 
 export interface Shown {

@@ -8,8 +8,9 @@
  */
 import fc from "fast-check";
 import { type SimulatedProcess, Simulation } from "../../../actors/simulation/Simulation.ts";
-import { KafkaClient, KafkaError } from "../../../actors/testing/KafkaClient.ts";
+import { KafkaClient } from "../../../actors/testing/KafkaClient.ts";
 import { ConnectionLost } from "../../../actors/testing/KafkaConnection.ts";
+import { KafkaError } from "../../../actors/testing/KafkaError.ts";
 import { ApiKey } from "../../../src/protocol/ApiKeys.ts";
 import { Errors, errorName, isRetriable } from "../../../src/protocol/Errors.ts";
 import { addToSequence } from "../../../src/record/RecordBatch.ts";

@@ -6,7 +6,8 @@
  * have seen exactly that, in offset order, while it happened too; nothing hangs; the coordinators' logs say what they say.
  */
 import type { SimulatedProcess } from "../../../actors/simulation/Simulation.ts";
-import { type KafkaClient, KafkaError, LATEST } from "../../../actors/testing/KafkaClient.ts";
+import { type KafkaClient, LATEST } from "../../../actors/testing/KafkaClient.ts";
+import { KafkaError } from "../../../actors/testing/KafkaError.ts";
 import { TRANSACTION_STATE_TOPIC } from "../../../src/metadata/TopicName.ts";
 import { ApiKey, Apis } from "../../../src/protocol/ApiKeys.ts";
 import { Errors, errorName } from "../../../src/protocol/Errors.ts";

@@ -2,8 +2,9 @@
  * A transactional producer as Kafka's clients are, in either version of the protocol, over KafkaClient: it retries what
  * may be retried, keeps its sequences, and takes the epoch of each answer over. What it cannot know it says is unknown.
  */
-import { type KafkaClient, KafkaError } from "../../../actors/testing/KafkaClient.ts";
+import type { KafkaClient } from "../../../actors/testing/KafkaClient.ts";
 import { ConnectionLost } from "../../../actors/testing/KafkaConnection.ts";
+import { KafkaError } from "../../../actors/testing/KafkaError.ts";
 import { ZERO_UUID } from "../../../src/prelude/Types.ts";
 import { ApiKey, Apis, type KnownApiKey, type RequestOf, type ResponseOf } from "../../../src/protocol/ApiKeys.ts";
 import { Errors, errorName } from "../../../src/protocol/Errors.ts";
