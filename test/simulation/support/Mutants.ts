@@ -153,11 +153,11 @@ export const MUTANTS: ReadonlyArray<Mutant> = [
     plant: () =>
       replace(
         UnifiedLog.prototype,
-        "read",
+        "readOrPromise",
         (original) =>
-          function unbounded(start: never, max: never, _bound: never, one: never) {
+          function unbounded(start: never, max: never, _bound: never, ...rest: never[]) {
             const end = (this as unknown as UnifiedLog).logEndOffset;
-            return original.call(this, start, max, end as never, one);
+            return original.call(this, start, max, end as never, ...rest);
           },
       ),
   },
@@ -260,11 +260,11 @@ export const MUTANTS: ReadonlyArray<Mutant> = [
     plant: () =>
       replace(
         UnifiedLog.prototype,
-        "read",
+        "readOrPromise",
         (original) =>
-          function skipping(start: never, max: never, bound: never, one: never) {
+          function skipping(start: never, max: never, bound: never, ...rest: never[]) {
             const skipped = (start as number) + 3;
-            return original.call(this, (skipped < (bound as number) ? skipped : start) as never, max, bound, one);
+            return original.call(this, (skipped < (bound as number) ? skipped : start) as never, max, bound, ...rest);
           },
       ),
   },
