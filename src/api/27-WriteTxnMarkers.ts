@@ -29,6 +29,8 @@ const writeMarker = (
     const found = ports.metadata.image().topicsByName.get(topic);
     if (found?.partitions[partition] === undefined) return settle(Errors.UNKNOWN_TOPIC_OR_PARTITION);
     const { producerId, producerEpoch, coordinatorEpoch, transactionVersion, transactionResult: committed } = marker;
+    // Kafka fails at building such a marker, and says so with UNKNOWN_SERVER_ERROR.
+    if (producerId < 0 || producerEpoch < 0) return settle(Errors.INVALID_REQUEST);
     const end = { producerId, producerEpoch, coordinatorEpoch, transactionVersion, committed };
     if (topic === GROUP_METADATA_TOPIC) return ports.groups.completeTransaction(partition, end, settle);
     const bytes = buildEndTransactionMarker(committed ? "commit" : "abort", { ...end, timestamp: ports.clock.wall() });

@@ -18,6 +18,7 @@ import { Errors } from "../protocol/Errors.ts";
 import type { GroupMetadataValue } from "../protocol/generated/GroupMetadataValue.ts";
 import { subscriptionTopics } from "./ConsumerProtocol.ts";
 import type { ClassicGeneration } from "./GroupJournal.ts";
+import { hashMapOrder } from "./JavaHash.ts";
 
 export type ClassicGroupState = "Empty" | "PreparingRebalance" | "CompletingRebalance" | "Stable";
 
@@ -196,7 +197,10 @@ export const selectProtocol = (group: ClassicGroup): string | undefined => {
     if (vote !== undefined) votes.set(vote, (votes.get(vote) ?? 0) + 1);
   }
   let winner: string | undefined;
-  for (const [name, count] of votes) if (winner === undefined || count > votes.get(winner)!) winner = name;
+  // Kafka takes the first with most votes of a hash map.
+  for (const name of hashMapOrder(votes.keys())) {
+    if (winner === undefined || votes.get(name)! > votes.get(winner)!) winner = name;
+  }
   return winner;
 };
 

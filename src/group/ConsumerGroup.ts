@@ -23,6 +23,7 @@
 import type { Uuid } from "../prelude/Types.ts";
 import type { ConsumerGroupTargetAssignmentMemberValue } from "../protocol/generated/ConsumerGroupTargetAssignmentMemberValue.ts";
 import { ascending, NO_TARGET, type OwnedPartitions, type TargetAssignment } from "./Assignment.ts";
+import { ASSIGNORS } from "./assignor/Assignors.ts";
 import {
   type ConsumerGroupMember,
   isReconciledTo,
@@ -156,14 +157,15 @@ export class ConsumerGroup {
     return topics.keys();
   }
 
-  /** The assignor most members ask for, with one member changed; undefined when none asks. */
+  /** The assignor most members ask for, with one member changed; uniform when as many ask for range; undefined when none asks. */
   preferredAssignor(before?: ConsumerGroupMember, after?: ConsumerGroupMember): string | undefined {
     const counts = new Map(this.assignors);
     if (before?.serverAssignor) count(counts, before.serverAssignor, -1);
     if (after?.serverAssignor) count(counts, after.serverAssignor, 1);
     let preferred: string | undefined;
     let most = 0;
-    for (const [name, asked] of counts) {
+    for (const name of ASSIGNORS.keys()) {
+      const asked = counts.get(name) ?? 0;
       if (asked > most) [preferred, most] = [name, asked];
     }
     return preferred;

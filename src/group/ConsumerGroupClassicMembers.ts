@@ -65,7 +65,7 @@ export const joinAsClassic = (
   const draft = new Draft(state, context);
   const refusal = join(draft, group, command, ask);
   if (refusal === undefined) draft.commit(outcome);
-  else outcome.answer<"JoinGroup">(ask, joinError(command.request.memberId, refusal.code));
+  else outcome.answer<"JoinGroup">(ask, joinError("", refusal.code));
 };
 
 export const syncAsClassic = (

@@ -26,6 +26,7 @@ import {
   type ResolvedRegex,
   regularExpressionRecord,
 } from "./ConsumerGroupRecords.ts";
+import { checkedFor } from "./ConsumerGroupVolatile.ts";
 import { groupOf } from "./CoordinatorState.ts";
 import type { GroupCommand } from "./GroupCoordinator.ts";
 import type { GroupRecord } from "./GroupRecords.ts";
@@ -165,9 +166,10 @@ const learnRegexes = (draft: Draft, group: ConsumerGroup, results: ReadonlyMap<s
     draft.records.push(regularExpressionRecord(groupId, regex, resolved));
   }
   const hash = metadataHash(topics, draft.context.image);
-  if (changed || hash !== group.metadataHash) {
-    draft.records.push(groupEpochRecord(groupId, group.groupEpoch + 1, hash));
-  }
+  if (!changed && hash === group.metadataHash) return;
+  const epoch = group.groupEpoch + 1;
+  draft.records.push(groupEpochRecord(groupId, epoch, hash));
+  draft.keep(groupId, { ...draft.volatileOf(groupId), checked: checkedFor(draft.context.image, epoch) });
 };
 
 // --- what administrators see ---

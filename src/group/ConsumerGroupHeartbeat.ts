@@ -70,6 +70,7 @@ import {
   targetAssignmentRecord,
 } from "./ConsumerGroupRecords.ts";
 import { type MemberChange, type MemberTarget, targetFor } from "./ConsumerGroupTarget.ts";
+import { checkedFor } from "./ConsumerGroupVolatile.ts";
 import type { Client } from "./GroupCoordinator.ts";
 import { beginResolution, regexProblem } from "./SubscribedRegex.ts";
 import { metadataHash } from "./TopicHash.ts";
@@ -337,8 +338,7 @@ const bumpEpoch = (
   const epoch = changed || hash !== group.metadataHash ? groupEpoch + 1 : groupEpoch;
   if (epoch !== groupEpoch) draft.records.push(groupEpochRecord(groupId, epoch, hash));
   if (group.hasPartitionMetadata) draft.records.push(partitionMetadataTombstone(groupId));
-  const now = { topics: image.topicsByName, brokers: image.brokers, groupEpoch: epoch };
-  draft.keep(groupId, { ...volatile, checked: now });
+  draft.keep(groupId, { ...volatile, checked: checkedFor(image, epoch) });
   return epoch;
 };
 

@@ -24,6 +24,13 @@ export interface CheckedMetadata {
   readonly groupEpoch: number;
 }
 
+/** The group's hash has been found right for its epoch. */
+export const checkedFor = ({ topicsByName, brokers }: MetadataImage, groupEpoch: number): CheckedMetadata => ({
+  topics: topicsByName,
+  brokers,
+  groupEpoch,
+});
+
 export const newVolatile = (groupId: string): ConsumerGroupVolatile => ({
   kind: "consumer",
   groupId,

@@ -173,6 +173,22 @@ describe("EndTxn", () => {
 });
 
 describe("WriteTxnMarkers", () => {
+  test("a marker of nobody is written nowhere", async () => {
+    const { handling } = world({});
+    handling.cluster.create({ name: "t" });
+    const topics = [{ name: "t", partitionIndexes: [0] }];
+    const marker = { transactionResult: true, coordinatorEpoch: 0, transactionVersion: 0, topics };
+    for (const [producerId, producerEpoch] of [
+      [-1, 0],
+      [7, -1],
+    ] as const) {
+      const { markers } = await handling.call(27, WriteTxnMarkers, 1, {
+        markers: [{ ...marker, producerId, producerEpoch }],
+      });
+      expect(markers[0]!.topics[0]!.partitions).toEqual([{ partitionIndex: 0, errorCode: Errors.INVALID_REQUEST }]);
+    }
+  });
+
   test.each([1, 2])("v%p: each partition by itself; the groups' own go through their coordinator", async (version) => {
     const ended: EndOfTransaction[] = [];
     const { handling } = world({

@@ -114,6 +114,16 @@ describe("JoinGroup (#39, #40)", () => {
     expect(clients.map(({ joined }) => joined?.protocolName)).toEqual(["b", "b", "b"]);
   });
 
+  test("of protocols with as many votes the one Kafka's hash map has first", () => {
+    const w = world();
+    const clients = [
+      ["range", "roundrobin"],
+      ["roundrobin", "range"],
+    ].map((protocols) => new ClassicClient(w, GROUP, { protocols }));
+    together(w, ...clients.toReversed());
+    expect(clients.map(({ joined }) => joined?.protocolName)).toEqual(["range", "range"]);
+  });
+
   test("the same member joining twice: one question waits, the earlier one is answered", () => {
     const w = world({ "group.initial.rebalance.delay.ms": "3000" });
     const id = w.reply<"JoinGroup">(joinAs(w, ""))!.memberId;

@@ -141,6 +141,14 @@ describe("joining", () => {
     expect(sizes()).toEqual([2, 3, 3]);
   });
 
+  test("as many for range as for uniform is uniform", () => {
+    const coordinator = world();
+    coordinator.heartbeat(join("a", { serverAssignor: "range" }));
+    expect(coordinator.group()!.preferredAssignor()).toBe("range");
+    coordinator.heartbeat(join("b", { serverAssignor: "uniform" }));
+    expect(coordinator.group()!.preferredAssignor()).toBe("uniform");
+  });
+
   test("targets are computed once per assignment interval; the first at once", () => {
     const coordinator = world({ "group.consumer.assignment.interval.ms": "1000" });
     expect(given(coordinator.heartbeat(join("a")))).toEqual([0, 1, 2, 3]);
@@ -519,6 +527,23 @@ describe("regular expressions", () => {
     coordinator.advance(0);
     // group.consumer.regex.refresh.interval.ms has gone by.
     expect(coordinator.group()!.regexes.get("t.*")!.timestamp).toBeGreaterThan(timestamp);
+  });
+
+  test("a change to one that is not resolved yet waits for its topics at the epoch there is", () => {
+    const coordinator = world();
+    const member = subscribe(coordinator, "m", "t.*");
+    coordinator.advance(0);
+    member.subscribe({ regex: "[tu]" });
+    member.beat();
+    expect(member.epoch).toBe(2);
+    expect(coordinator.group()!.groupEpoch).toBe(2);
+    expect(member.owned.size).toBe(0);
+    coordinator.advance(10_001);
+    member.beat();
+    coordinator.advance(0);
+    member.beat();
+    expect(member.epoch).toBe(3);
+    expect(member.owned.size).toBe(4);
   });
 
   test("a second member with the same one needs no resolution; the last to go takes it along", () => {

@@ -3,10 +3,10 @@ import { describe, expect, test } from "bun:test";
 import { ZERO_UUID } from "../../src/prelude/Types.ts";
 import { Errors } from "../../src/protocol/Errors.ts";
 import { ClassicConsumer } from "./ClassicConsumer.ts";
-import { Consumer, Coordinator, GROUP } from "./ConsumerWorld.ts";
+import { Consumer, Coordinator, configWith, GROUP } from "./ConsumerWorld.ts";
 
-const world = () => {
-  const coordinator = new Coordinator();
+const world = (settings: Readonly<Record<string, string>> = {}) => {
+  const coordinator = new Coordinator(configWith(settings));
   coordinator.cluster.create({ name: "t", numPartitions: 4 });
   const id = coordinator.cluster.image.topicsByName.get("t")!.id;
   const commit = (memberId: string, epoch: number, partitions: ReadonlyArray<number>, version = 10) => {
@@ -134,5 +134,33 @@ describe("OffsetFetch", () => {
       expect(fetch("a", epoch)).toMatchObject({ errorCode: Errors.STALE_MEMBER_EPOCH, topics: [] });
     }
     expect(fetch("x", 2)).toMatchObject({ errorCode: Errors.UNKNOWN_MEMBER_ID, topics: [] });
+  });
+});
+
+describe("expiry", () => {
+  test("a live group's offset of what nobody subscribes to goes by its age; the last one takes an empty group along", () => {
+    const { coordinator, commit, fetch } = world({ "offsets.retention.minutes": "1" });
+    coordinator.cluster.create({ name: "u", numPartitions: 1 });
+    const member = new Consumer(coordinator, "a", { names: ["t"] });
+    member.beat();
+    expect(commit("a", member.epoch, [0])).toEqual([0]);
+    const later = () => {
+      for (let second = 0; second < 61; second++) {
+        coordinator.advance(1000);
+        member.beat();
+      }
+      coordinator.tell({ type: "ExpireOffsets" });
+    };
+    const committed = () => fetch(null, -1).topics[0]?.partitions[0]?.committedOffset;
+    later();
+    expect(committed()).toBe(7);
+    member.subscribe({ names: ["u"] });
+    member.beat();
+    later();
+    expect(committed()).toBe(-1);
+    expect(coordinator.group()!.members.size).toBe(1);
+    member.leave();
+    coordinator.tell({ type: "ExpireOffsets" });
+    expect(coordinator.group()).toBeUndefined();
   });
 });

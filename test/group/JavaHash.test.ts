@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { groupPartition, javaHashCode } from "../../src/group/JavaHash.ts";
+import { groupPartition, hashMapOrder, javaHashCode } from "../../src/group/JavaHash.ts";
 
 /** What Java's `String.hashCode` and Kafka's `Utils.abs` make of them: hash, partition of 50 and of 7. */
 const VECTORS: ReadonlyArray<readonly [text: string, hash: number, of50: number, of7: number]> = [
@@ -20,5 +20,20 @@ describe("the partition of a group", () => {
       expect(javaHashCode(text)).toBe(hash);
       expect([groupPartition(text, 50), groupPartition(text, 7)]).toEqual([of50, of7]);
     });
+  }
+});
+
+/** What `new HashMap` lists in Java. */
+const ORDERS: ReadonlyArray<ReadonlyArray<string>> = [
+  ["sticky", "range", "roundrobin", "cooperative-sticky"],
+  ["rr", "range"],
+  ["uniform", "range", "RoundRobinAssigner"],
+  ["Aa", "BB", "a", "b"],
+];
+
+test("a few texts in the order of a HashMap", () => {
+  for (const order of ORDERS) {
+    const inserted = order.toSorted();
+    expect(hashMapOrder(inserted)).toEqual([...order]);
   }
 });

@@ -4,7 +4,7 @@
  * Kafka 4.3.1's transcript is `fixtures/kafka-4.3.1.txt`; run this file with a port to record a broker's.
  */
 import { KafkaClient } from "../../actors/testing/KafkaClient.ts";
-import type { KafkaConnection } from "../../actors/testing/KafkaConnection.ts";
+import type { ClientPlatform, KafkaConnection } from "../../actors/testing/KafkaConnection.ts";
 import { makeBunPlatform } from "../../src/platform/BunPlatform.ts";
 import type { Endpoint } from "../../src/platform/Network.ts";
 import { ZERO_UUID } from "../../src/prelude/Types.ts";
@@ -99,7 +99,13 @@ class Conversation {
     version: number,
     { partition = 0, transactional = true } = {},
   ): Promise<string> {
-    const options = { timestamp: Date.now(), producerId, producerEpoch, baseSequence, transactional };
+    const options = {
+      timestamp: this.client.platform.clock.wall(),
+      producerId,
+      producerEpoch,
+      baseSequence,
+      transactional,
+    };
     const records = buildBatch([{ value: Buffer.from("x") }], options);
     const topic =
       version >= 13 ? { name: "", topicId: this.client.knownTopicId("t") } : { name: "t", topicId: ZERO_UUID };
@@ -376,10 +382,10 @@ const aboutOperators = async (talk: Conversation): Promise<void> => {
 };
 
 /** The whole conversation with the broker at `endpoint`, line by line. */
-export const transcript = async (endpoint: Endpoint): Promise<string[]> => {
-  const client = new KafkaClient(makeBunPlatform(), { bootstrap: [endpoint] });
+export const transcript = async (endpoint: Endpoint, platform: ClientPlatform): Promise<string[]> => {
+  const client = new KafkaClient(platform, { bootstrap: [endpoint] });
   await client.createTopic("t", { partitions: 2, orExists: true });
-  const talk = new Conversation(client, await client.connection("any"), Date.now().toString(36));
+  const talk = new Conversation(client, await client.connection("any"), platform.clock.wall().toString(36));
   await talk.prepare();
   for (const about of [aboutInit, aboutEnd, aboutProduce, aboutOffsets, aboutOperators]) await about(talk);
   client.close();
@@ -387,6 +393,6 @@ export const transcript = async (endpoint: Endpoint): Promise<string[]> => {
 };
 
 if (import.meta.main) {
-  const lines = await transcript({ host: "127.0.0.1", port: Number(process.argv[2]) });
+  const lines = await transcript({ host: "127.0.0.1", port: Number(process.argv[2]) }, makeBunPlatform());
   process.stdout.write(`${lines.join("\n")}\n`);
 }

@@ -157,18 +157,22 @@ const balanceTopic = (topic: Int32Array, subscribers: ReadonlyArray<number>, loa
 };
 
 /**
- * A heap of members by load (`direction` 1: least first, -1: most first), then by index. A load that changed while its
- * member waited is noticed when it is taken: the stale entry is dropped, the member having been put again.
+ * A heap of members by load (`direction` 1: least first, -1: most first); of equals the one that comes first, or last, in the
+ * order of the loads at the beginning, and then of the members, as in Kafka. A load that changed while its member waited is
+ * noticed when it is taken: the stale entry is dropped, the member having been put again.
  */
 class LoadQueue {
   private readonly members: number[] = [];
   private readonly keys: number[] = [];
+  private readonly ranks = new Map<number, number>();
 
   constructor(
     members: ReadonlyArray<number>,
     private readonly loads: Int32Array,
     private readonly direction: 1 | -1,
   ) {
+    const ranked = members.toSorted((a, b) => loads[a]! - loads[b]! || a - b);
+    for (const [rank, member] of ranked.entries()) this.ranks.set(member, rank);
     for (const member of members) this.put(member);
   }
 
@@ -211,8 +215,9 @@ class LoadQueue {
   }
 
   private before(a: number, b: number): boolean {
-    const order = (this.keys[a]! - this.keys[b]!) * this.direction;
-    return order < 0 || (order === 0 && this.members[a]! < this.members[b]!);
+    const order =
+      this.keys[a]! - this.keys[b]! || this.ranks.get(this.members[a]!)! - this.ranks.get(this.members[b]!)!;
+    return order * this.direction < 0;
   }
 
   private swap(a: number, b: number): void {

@@ -8,7 +8,7 @@ import { existsSync, readdirSync } from "node:fs";
 import { join as path } from "node:path";
 import { kcat } from "../support/Cache.ts";
 import { javaScript, javaTool, kcatRun, numberedLines } from "../support/Clients.ts";
-import { commit, coordinated, fetchOffsets } from "../support/GroupRequests.ts";
+import { commit, coordinated, fetchOffsets, stableMember, subscription } from "../support/GroupRequests.ts";
 import { sleep, waitFor } from "../support/Process.ts";
 import { createTopic } from "../support/Requests.ts";
 import { assert, type Context, equal, type Suite } from "../support/Suite.ts";
@@ -17,6 +17,8 @@ import { Wire } from "../support/Wire.ts";
 
 const tools = "org.apache.kafka.tools";
 const PARTITIONS = 4;
+/** Run from its source. */
+const groupAdmin = path(import.meta.dir, "..", "clients", "GroupAdmin.java");
 
 const groupTool = async (address: string, args: readonly string[]): Promise<string> =>
   (await javaTool(`${tools}.consumer.group.ConsumerGroupCommand`, ["--bootstrap-server", address, ...args])).stdout;
@@ -187,6 +189,57 @@ export const suite: Suite = {
         const deleted = await groupTool(broker.address, ["--delete", "--group", group]);
         assert(deleted.includes("was successful"), deleted);
         assert(!(await groupTool(broker.address, ["--list"])).split("\n").includes(group), "gone");
+      },
+    },
+    {
+      name: "Kafka's Admin client: offsets altered and deleted, members removed, a group with members and without",
+      timeoutMs: 60_000,
+      async run(context) {
+        const { broker, topic } = context;
+        const name = await fourPartitions(context);
+        const group = topic("group");
+        const wire = await Wire.open(broker);
+        context.cleanup(() => wire.close());
+        const admin = async (...steps: string[]): Promise<string[]> => {
+          const { stdout } = await javaTool(groupAdmin, [broker.address, group, name, ...steps]);
+          return stdout.trim().split("\n");
+        };
+        await coordinated(wire, group);
+        const offset = (value: number) => `OffsetAndMetadata{offset=${value}, leaderEpoch=0, metadata='by hand'}`;
+        equal(
+          await admin("alter=5", "offset", "alter=3", "offset", "delete-offset", "offset", "alter=4", "state"),
+          [
+            ...["alter: ok", `offset: ${offset(5)}`, "alter: ok", `offset: ${offset(3)}`],
+            ...["delete-offset: ok", "offset: null", "alter: ok", "state: Empty 0"],
+          ],
+          "an empty group",
+        );
+        // An assignment of nothing reads as a subscription to nothing.
+        const member = { metadata: subscription(name), assignment: subscription(), session: 60_000 };
+        await stableMember(wire, group, { instance: "i", ...member });
+        equal(
+          await admin("state", "alter=9", "delete-offset", "offset", "delete-group", "remove=j", "remove=i", "state"),
+          [
+            ...["state: Stable 1", "alter: UnknownMemberIdException", "delete-offset: GroupSubscribedToTopicException"],
+            ...[`offset: ${offset(4)}`, "delete-group: GroupNotEmptyException", "remove: UnknownMemberIdException"],
+            ...["remove: ok", "state: Empty 0"],
+          ],
+          "a group with a member",
+        );
+        await stableMember(wire, group, member);
+        equal(
+          await admin("state", "remove-all", "state", "delete-beyond", "delete-group", "alter=1", "offset"),
+          [
+            ...[
+              "state: Stable 1",
+              "remove-all: ok",
+              "state: Empty 0",
+              "delete-beyond: UnknownTopicOrPartitionException",
+            ],
+            ...["delete-group: ok", "alter: ok", `offset: ${offset(1)}`],
+          ],
+          "a dynamic member",
+        );
       },
     },
     ...(["kafkajs", "platformatic"] as const).map((library) => ({

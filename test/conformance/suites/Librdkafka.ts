@@ -22,7 +22,7 @@ const oneReplica =
  * libcurl4-openssl-dev, rapidjson-dev.
  */
 const built = async (): Promise<string> => {
-  const directory = join(cacheDirectory, `librdkafka-${list.version}-one-replica`);
+  const directory = join(cacheDirectory, `librdkafka-${list.version}-${Bun.hash(oneReplica).toString(16)}`);
   if (!existsSync(directory)) {
     const partial = `${directory}.partial-${process.pid}`;
     await rm(partial, { recursive: true, force: true });

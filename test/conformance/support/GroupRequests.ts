@@ -38,6 +38,8 @@ export interface JoinOptions {
   readonly type?: string;
   readonly protocols?: readonly string[];
   readonly metadata?: Uint8Array;
+  /** What it assigns to itself. */
+  readonly assignment?: Uint8Array;
   readonly version?: number;
 }
 
@@ -74,7 +76,8 @@ export const stableMember = async (wire: Wire, group: string, options: JoinOptio
   }
   const memberId = textAt(answer, "memberId");
   const generation = numberAt(answer, "generationId");
-  await sync(wire, group, { memberId, generation }, [{ memberId, assignment: Buffer.from("mine") }], options.instance);
+  const assignment = options.assignment ?? Buffer.from("mine");
+  await sync(wire, group, { memberId, generation }, [{ memberId, assignment }], options.instance);
   return { memberId, generation };
 };
 

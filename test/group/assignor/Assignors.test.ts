@@ -153,6 +153,14 @@ describe("uniform", () => {
     expect(moved(before, after)).toBe(loads(after)[2]!);
   });
 
+  test("of two with as many, the one that had less before gets the next, as Kafka 4.3.1 does", () => {
+    const before = new Map([["n", new Map([["b", [0, 1]]])]]);
+    expect(shown(assign(UniformAssignor, { n: ["a", "b"], o: ["a"] }, { a: 3, b: 2 }, before))).toEqual({
+      n: { b: [0, 1] },
+      o: { a: [0, 1, 2] },
+    });
+  });
+
   test("partitions that appear go to whoever has least", () => {
     const before = assign(UniformAssignor, { a: ["t"], b: ["t"] }, { t: 3 });
     const after = assign(UniformAssignor, { a: ["t"], b: ["t"] }, { t: 4 }, before);
