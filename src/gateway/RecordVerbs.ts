@@ -66,8 +66,11 @@ const places = (
 
 const fetchRequest = (
   placed: ReadonlyArray<PartitionAt>,
-  { maxBytes = DEFAULT_BYTES, maxWaitMs = 0, isolation: level }: FetchBody,
+  { maxBytes: wanted = DEFAULT_BYTES, maxWaitMs = 0, isolation: level }: FetchBody,
+  maxAnswerBytes: number,
 ): Partial<RequestOf<1>> => {
+  // What the answer has no room for is not read.
+  const maxBytes = Math.min(wanted, maxAnswerBytes);
   const topics = new Map<string, RequestOf<1>["topics"][number]>();
   for (const { partition, position } of placed) {
     let topic = topics.get(position.topicId);
@@ -161,7 +164,10 @@ const fetchRecords = defineVerb({
       const maxWaitMs = good.length < placed.length ? 0 : (body.maxWaitMs ?? 0);
       const fetched = new Map<string, Fetched>();
       if (good.length > 0) {
-        const response = yield* context.caller.call(ApiKey.Fetch, fetchRequest(good, { ...body, maxWaitMs }));
+        const response = yield* context.caller.call(
+          ApiKey.Fetch,
+          fetchRequest(good, { ...body, maxWaitMs }, context.maxAnswerBytes),
+        );
         for (const { topicId, partitions } of response.responses) {
           for (const partition of partitions) fetched.set(`${partition.partitionIndex} ${topicId}`, partition);
         }
