@@ -7,6 +7,7 @@ import type { Credit, GroupIdentity, PartitionAt, PartitionFrom, TopicPartition 
 import { CompressionError } from "../record/Compression.ts";
 import { RecordFormatError } from "../record/RecordFormatError.ts";
 import { abortable } from "./Abortable.ts";
+import { AssignedTopics, listOf } from "./AssignedTopics.ts";
 import { ClientError, ClosedError, CodecError } from "./ClientError.ts";
 import { bytes, type Codec } from "./Codec.ts";
 import type {
@@ -28,7 +29,6 @@ import { partitionKey, type StreamPartition } from "./StreamPartition.ts";
 import type { TopicCache } from "./TopicCache.ts";
 
 const WINDOW: Credit = { records: 10_000, bytes: 4 * 1024 * 1024 };
-const METADATA_MAX_AGE_MS = 300_000;
 const AUTO_COMMIT_MS = 5000;
 const CLOSE_TIMEOUT_MS = 5000;
 
@@ -60,6 +60,8 @@ export class Consumer<Key, Value, Int64 extends number | bigint = number>
   private readonly events: Emitter<ConsumerEvents>;
   private readonly stream: Stream;
   private readonly membership: Membership | undefined;
+  /** Without a group. */
+  private readonly assigned: AssignedTopics | undefined;
   private readonly key: Codec<Key, never>;
   private readonly value: Codec<Value, never>;
   private readonly int64: (value: number) => Int64;
@@ -81,12 +83,11 @@ export class Consumer<Key, Value, Int64 extends number | bigint = number>
   private closing: Promise<void> | undefined;
   private aborted: { readonly reason: unknown } | undefined;
   private stopFollowing = (): void => {};
-  private cancelRefresh = (): void => {};
 
   /** Use `client.consume`. */
   constructor(
     private readonly session: Session,
-    private readonly topics: TopicCache,
+    topicCache: TopicCache,
     private readonly options: ConsumeOptions<Key, Value, Int64Mode>,
   ) {
     this.events = new Emitter((error) => session.report(error));
@@ -120,7 +121,7 @@ export class Consumer<Key, Value, Int64 extends number | bigint = number>
         autoCommitMs: autoCommit === false ? undefined : autoCommit,
       });
       this.stream.group = this.membership;
-    }
+    } else this.assigned = new AssignedTopics(session, topicCache, this.stream, options);
     session.parts.add(this);
     const { signal } = options;
     if (signal !== undefined) {
@@ -558,45 +559,11 @@ export class Consumer<Key, Value, Int64 extends number | bigint = number>
   private async start(): Promise<void> {
     try {
       checkOptions(this.options);
-      if (this.options.group === undefined) await this.addPartitions();
+      await this.assigned?.begin();
       if (this.closing === undefined) this.stream.open();
     } catch (error) {
       this.stream.end(error instanceof ClientError ? error : new ClientError(String(error), { cause: error }));
     }
-  }
-
-  private async addPartitions(): Promise<void> {
-    const { options } = this;
-    if (options.group !== undefined) return;
-    const { topics = [], partitions = [], position = [], from = "latest" } = options;
-    for (const { topic, partition, position: at } of position) this.stream.add(topic, partition, at);
-    for (const one of partitions) this.stream.add(one.topic, one.partition, one.from);
-    for (const topic of listOf(topics)) {
-      const count = await this.topics.partitionsOf(topic, options.metadataMaxAgeMs ?? METADATA_MAX_AGE_MS);
-      for (let partition = 0; partition < count; partition++) this.stream.add(topic, partition, from);
-    }
-    if (this.stream.partitions.size === 0)
-      throw new ClientError("nothing to consume: give topics, partitions or a position");
-    if (listOf(topics).length > 0) this.refreshLater();
-  }
-
-  /** Looks for partitions that were added to the topics: they are read from their beginning. */
-  private refreshLater(): void {
-    const { options } = this;
-    if (options.group !== undefined) return;
-    const every = options.metadataMaxAgeMs ?? METADATA_MAX_AGE_MS;
-    const refresh = async (): Promise<void> => {
-      for (const topic of listOf(options.topics ?? [])) {
-        const count = await this.topics.partitionsOf(topic, 0);
-        const all = Array.from({ length: count }, (_, partition) => ({ topic, partition, from: "earliest" as const }));
-        if (this.closing === undefined && this.stream.failure === undefined) this.stream.assign(all, []);
-      }
-    };
-    this.cancelRefresh = this.session.platform.clock.after(every, () => {
-      if (this.closing !== undefined || this.stream.failure !== undefined) return;
-      refresh().catch((error: unknown) => this.session.report(error));
-      this.refreshLater();
-    });
   }
 
   private abort(reason: unknown): void {
@@ -619,7 +586,7 @@ export class Consumer<Key, Value, Int64 extends number | bigint = number>
   }
 
   private async finish(timeoutMs: number): Promise<void> {
-    this.cancelRefresh();
+    this.assigned?.end();
     this.stopFollowing();
     this.wake();
     const { promise: timedOut, resolve } = Promise.withResolvers<void>();
@@ -634,9 +601,6 @@ export class Consumer<Key, Value, Int64 extends number | bigint = number>
     this.wake();
   }
 }
-
-const listOf = (names: string | ReadonlyArray<string>): ReadonlyArray<string> =>
-  typeof names === "string" ? [names] : names;
 
 /** Of records that the server decoded each has its price; a batch is paid for as a whole when it is through. */
 const costOf = ({ content }: Delivery, received: ReceivedRecord): Credit => ({

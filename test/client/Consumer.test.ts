@@ -559,6 +559,25 @@ describe("assigning", () => {
     expect(dialogue.link.all("assign")).toHaveLength(1);
   });
 
+  test("partitions are looked for of every topic though another one is gone, and none that was taken away comes back", async () => {
+    const dialogue = await opened();
+    dialogue.partitions = 2;
+    const consumer = dialogue.client.consume({ topics: ["a", "b"], from: "latest", metadataMaxAgeMs: 1000 });
+    const errors: unknown[] = [];
+    dialogue.client.on("error", (error) => errors.push(error));
+    await settled();
+    consumer.assign([], [{ topic: "b", partition: 0 }]);
+    await settled();
+    dialogue.gone.add("a");
+    dialogue.partitions = 3;
+    await dialogue.pass(1000);
+    expect(dialogue.link.all("assign").map(({ add }) => add)).toEqual([
+      [],
+      [{ topic: "b", partition: 2, from: "earliest" }],
+    ]);
+    expect(errors).toMatchObject([{ name: "KafkaError", kafkaName: "UNKNOWN_TOPIC_OR_PARTITION" }]);
+  });
+
   test("what changes while the stream is being opened is made good when it is", async () => {
     const dialogue = new Dialogue();
     await dialogue.connect();

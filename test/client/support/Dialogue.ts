@@ -35,6 +35,8 @@ export class Dialogue {
   client!: Client;
   /** Partitions of any topic, by `topics.describe`. */
   partitions = 4;
+  /** Topics that are not there any more. */
+  readonly gone = new Set<string>();
   /** Called with every request that is not answered here. */
   onFrame: (frame: ClientFrame, link: ServerLink) => void = () => {};
 
@@ -78,7 +80,7 @@ export class Dialogue {
   private describe(frame: ClientFrame & { readonly t: "call" }, link: ServerLink): void {
     const { topics } = frame.body as { topics: string[] };
     const described = topics.map((name) =>
-      name.startsWith("no-")
+      name.startsWith("no-") || this.gone.has(name)
         ? { name, error: { code: 3, name: "UNKNOWN_TOPIC_OR_PARTITION", message: "not there", retriable: true } }
         : {
             name,
