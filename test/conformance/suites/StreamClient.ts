@@ -199,14 +199,38 @@ const group = (runtime: Runtime): ConformanceTest => ({
   },
 });
 
+const foreign: ConformanceTest = {
+  name: "Chromium: a page of an origin that nobody has let in reads nothing and changes nothing, whatever it sends",
+  own: true,
+  async run(context) {
+    const stage = await StreamStage.open(context, { "http.allowed.origins": "" });
+    await createTopic(stage.url, "kept");
+    const topic = context.topic("forged");
+    const playing = await stage.play("Chromium", "foreign", topic, "");
+    const { origin, ...outcomes } = (await playing.done) as Record<string, string>;
+    assert(origin !== undefined && origin !== stage.url, `the page is at ${origin}`);
+    equal([...new Set(Object.values(outcomes))], ["refused"], `of ${JSON.stringify(outcomes)}`);
+    equal(Object.keys(outcomes).length, 8, "attempts");
+    await using client = await connect(stage.url);
+    equal(
+      (await client.topics.list()).map(({ name }) => name).filter((name) => !name.startsWith("__")),
+      ["kept"],
+      "topics",
+    );
+  },
+};
+
 export const suite: Suite = {
   name: "stream client",
   oursOnly: true,
-  tests: RUNTIMES.flatMap((runtime) => [
-    basics(runtime),
-    slow(runtime),
-    resume(runtime),
-    transactions(runtime),
-    group(runtime),
-  ]),
+  tests: [
+    ...RUNTIMES.flatMap((runtime) => [
+      basics(runtime),
+      slow(runtime),
+      resume(runtime),
+      transactions(runtime),
+      group(runtime),
+    ]),
+    foreign,
+  ],
 };

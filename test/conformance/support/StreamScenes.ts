@@ -211,7 +211,7 @@ class Pages {
       port: 0,
       hostname: "127.0.0.1",
       fetch: async (request) => {
-        const { pathname, search } = new URL(request.url);
+        const { pathname, search, searchParams } = new URL(request.url);
         if (pathname === "/say") {
           this.script.take((await request.json()) as Said);
           return new Response("{}", { headers });
@@ -220,7 +220,11 @@ class Pages {
         if (pathname.startsWith("/scenes/"))
           return new Response(Bun.file(join(scenes, pathname.slice(8))), { headers });
         if (pathname === "/page.mjs") return new Response(Bun.file(join(sources, "page.mjs")), { headers });
-        if (pathname === "/") return new Response(Bun.file(join(sources, "page.html")), { headers });
+        if (pathname === "/") {
+          // A hostile page allows itself everything.
+          const strict = searchParams.get("scene") !== "foreign";
+          return new Response(Bun.file(join(sources, "page.html")), strict ? { headers } : {});
+        }
         return new Response("", { status: 404 });
       },
     });

@@ -225,6 +225,72 @@ const member = async ({ url, topic, name, say, cue }: Stage): Promise<unknown> =
   return "left";
 };
 
+/** What a page has beside what every runtime has. */
+interface PageGlobals {
+  readonly document: {
+    readonly body: { append(child: unknown): void };
+    createElement(name: string): Record<string, unknown> & { submit(): void; append(child: unknown): void };
+  };
+  readonly navigator: { sendBeacon(url: string, data: unknown): boolean };
+  readonly EventSource: new (url: string) => { onopen: () => void; onerror: (event: unknown) => void; close(): void };
+  readonly location: { readonly origin: string };
+}
+
+/** A page that nobody has let in tries all that pages can; what it may send blindly must do nothing. */
+const foreign = async ({ url, topic }: Stage): Promise<unknown> => {
+  const page = globalThis as unknown as PageGlobals;
+  const { document } = page;
+  const outcomes: Record<string, string> = { origin: page.location.origin };
+  const attempt = async (name: string, act: () => Promise<unknown>): Promise<void> => {
+    outcomes[name] = await act().then(
+      () => "let in",
+      () => "refused",
+    );
+  };
+  const socket = (path: string): Promise<void> =>
+    new Promise((resolve, reject) => {
+      const opened = new WebSocket(`${url.replace("http", "ws")}${path}`);
+      opened.onopen = () => resolve();
+      opened.onerror = () => reject(new Error("refused"));
+    });
+  const body = JSON.stringify({ topics: [{ name: topic }] });
+  const asJson = { method: "POST", headers: { "content-type": "application/json" }, body };
+  await attempt("client", () => connect(url, { connectTimeoutMs: 1500 }));
+  await attempt("stream", () => socket("/v1/stream"));
+  await attempt("kafka", () => socket("/kafka"));
+  await attempt("health", () => fetch(`${url}/health/live`));
+  await attempt("read", () => fetch(`${url}/v1/topics`));
+  await attempt("write", () => fetch(`${url}/v1/topics`, asJson));
+  await attempt("delete", () => fetch(`${url}/v1/topics/${topic}`, { method: "DELETE" }));
+  await attempt("events", () => {
+    const source = new page.EventSource(`${url}/v1/events?topics=kept`);
+    return new Promise<void>((resolve, reject) => {
+      source.onopen = resolve;
+      source.onerror = reject;
+    }).finally(() => source.close());
+  });
+  // Browsers send these without asking.
+  const blind = { method: "POST", mode: "no-cors", headers: { "content-type": "text/plain" }, body } as const;
+  await fetch(`${url}/v1/topics`, blind).catch(() => {});
+  page.navigator.sendBeacon(`${url}/v1/topics`, body);
+  const frame = document.createElement("iframe");
+  Object.assign(frame, { name: "there", src: `${url}/v1/topics/${topic}?create=true` });
+  document.body.append(frame);
+  const image = document.createElement("img");
+  Object.assign(image, { src: `${url}/v1/topics/${topic}?create=true` });
+  document.body.append(image);
+  const form = document.createElement("form");
+  const field = document.createElement("input");
+  Object.assign(field, { name: body.slice(0, -1), value: "}" });
+  Object.assign(form, { method: "POST", enctype: "text/plain", target: "there", action: `${url}/v1/topics` });
+  form.append(field);
+  document.body.append(form);
+  await sleep(500);
+  form.submit();
+  await sleep(500);
+  return outcomes;
+};
+
 const SLOW_RECORDS = 100_000;
 const RESUME_RECORDS = 20_000;
 
@@ -234,4 +300,5 @@ export const SCENES: Readonly<Record<string, (stage: Stage) => Promise<unknown>>
   resume: (stage) => resume(stage, RESUME_RECORDS),
   transactions,
   member,
+  foreign,
 };
