@@ -41,6 +41,7 @@ import { GatewayOutbox, type Outgoing } from "./GatewayOutbox.ts";
 import type { GatewayReads } from "./GatewayReads.ts";
 import type { GatewayStream, Push, PushedRecords, StreamOwner } from "./GatewayStream.ts";
 import { GatewayStreams } from "./GatewayStreams.ts";
+import { SignsOfLife } from "./SignsOfLife.ts";
 
 /** Who is at the other end, as far as the door knows before the first frame. */
 export interface GatewayPeer {
@@ -73,7 +74,6 @@ export interface GatewayEnvironment extends ActorContext {
   readonly closed: (session: GatewaySession) => void;
 }
 
-const HELLO_WITHIN_MS = 10_000;
 /** Nobody is known before the hello, and nothing large is looked at. */
 const MAX_HELLO_BYTES = 32 * 1024;
 /** More bytes of answers than this wait for a slow reader: its requests are not read. */
@@ -106,10 +106,7 @@ export class GatewaySession implements FrameHandlers, CreditHolder, StreamOwner,
   private paused = false;
   isClosed = false;
   private greeted = false;
-  private lastSeen: number;
-  private lastPing = 0;
-  private cancelLife: (() => void) | undefined;
-  private cancelHello: (() => void) | undefined;
+  private readonly life: SignsOfLife;
   /** The gateway has it in its queue. */
   offered = false;
 
@@ -141,17 +138,17 @@ export class GatewaySession implements FrameHandlers, CreditHolder, StreamOwner,
     this.streams = new GatewayStreams(this, environment);
     const maxAnswerBytes = environment.limits.frameBytes - ANSWER_SLACK_BYTES;
     this.verbContext = { caller: this.caller, codecs: ports.codecs, maxAnswerBytes };
-    this.lastSeen = clock.monotonic();
-    this.lastPing = this.lastSeen;
-    this.cancelHello = ports.timers.after(HELLO_WITHIN_MS, () => this.end(CloseCode.PROTOCOL_ERROR, "no hello"));
-    this.watchLife();
+    const { heartbeatMs } = environment;
+    this.life = new SignsOfLife({ clock, timers: ports.timers, heartbeatMs, outbox: this.outbox }, (code, reason) =>
+      this.end(code, reason),
+    );
   }
 
   // — the port's side
 
   onFrame(frame: Uint8Array): void {
     if (this.isClosed) return;
-    this.lastSeen = this.environment.clock.monotonic();
+    this.life.seen();
     this.charge(frame.length);
     if (this.connection.isHeld || this.held.length > 0) this.held.push(frame);
     else this.accept(frame);
@@ -335,7 +332,7 @@ export class GatewaySession implements FrameHandlers, CreditHolder, StreamOwner,
       this.principal = principal;
       this.connection.software = client;
       this.greeted = true;
-      this.cancelHello?.();
+      this.life.greeted();
       const { ports, server, heartbeatMs, limits } = this.environment;
       const { clusterId, nodeId } = ports;
       this.answer<"hello">(id, { server, clusterId, nodeId, heartbeatMs, limits });
@@ -385,7 +382,7 @@ export class GatewaySession implements FrameHandlers, CreditHolder, StreamOwner,
     this.offerTurn();
   }
 
-  // — credit, reading, signs of life
+  // — credit, reading
 
   private charge(bytes: number): void {
     this.charged += bytes;
@@ -409,46 +406,16 @@ export class GatewaySession implements FrameHandlers, CreditHolder, StreamOwner,
       this.outbox.waitingBytes > MAX_WAITING_BYTES;
     if (wait === this.paused) return;
     this.paused = wait;
+    this.life.reading(!wait);
     if (wait) this.duplex.pause();
-    else {
-      // What the client said meanwhile has not been read: its silence begins now.
-      this.lastSeen = this.environment.clock.monotonic();
-      this.duplex.resume();
-    }
-  }
-
-  /** One timer for the next thing that may be due: our ping, the client's silence, a reader that does not read. */
-  private watchLife(): void {
-    if (this.isClosed) return;
-    const { clock, heartbeatMs, ports } = this.environment;
-    const now = clock.monotonic();
-    const silence = 2 * heartbeatMs;
-    if (!this.paused && now - this.lastSeen >= silence) {
-      return this.end(CloseCode.NO_SIGN_OF_LIFE, `nothing heard for ${silence} ms`);
-    }
-    if (this.outbox.isStuck && now >= this.outbox.stuckUntil(silence)) {
-      return this.end(CloseCode.SLOW_READER, `nothing read for ${silence} ms`);
-    }
-    // A client that only answers pings must get one though it is sent other things.
-    const quietSince = Math.min(this.outbox.lastSent, Math.max(this.lastSeen, this.lastPing));
-    if (this.greeted && this.outbox.isFree && now - quietSince >= heartbeatMs) {
-      this.lastPing = now;
-      this.outbox.send(encodeFrame({ t: "ping", n: Math.floor(now) }));
-    }
-    const due = [now + heartbeatMs];
-    if (!this.paused) due.push(this.lastSeen + silence);
-    if (this.outbox.isStuck) due.push(this.outbox.stuckUntil(silence));
-    const quiet = Math.min(this.outbox.lastSent, Math.max(this.lastSeen, this.lastPing));
-    if (this.outbox.isFree) due.push(quiet + heartbeatMs);
-    this.cancelLife = ports.timers.after(Math.max(1, Math.min(...due) - now), () => this.watchLife());
+    else this.duplex.resume();
   }
 
   /** Gives everything back; runs once, whichever side closed. */
   private release(leaves: boolean): void {
     if (this.isClosed) return;
     this.isClosed = true;
-    this.cancelLife?.();
-    this.cancelHello?.();
+    this.life.stop();
     this.streams.release(leaves);
     this.turns = [];
     this.outbox.close();
