@@ -9,6 +9,7 @@ import { ClientError, ConnectionError } from "./ClientError.ts";
 import type { ClientPlatform } from "./ClientPlatform.ts";
 import { Consumer } from "./Consumer.ts";
 import type { ConsumeOptions, Int64Mode, Int64Of } from "./ConsumerOptions.ts";
+import { refuse, whole } from "./Options.ts";
 import { Producer, type ProducerOptions } from "./Producer.ts";
 import { Session, type SessionEvents, type SessionState, type TokenSource } from "./Session.ts";
 import { TopicCache } from "./TopicCache.ts";
@@ -105,6 +106,11 @@ export class Client {
     private readonly options: ConnectOptions,
   ) {
     const { client = { name: "odradek-client", version: VERSION }, token, backoff, signal } = options;
+    whole("connectTimeoutMs", options.connectTimeoutMs, 1);
+    whole("backoff.initialMs", backoff?.initialMs, 1);
+    whole("backoff.maxMs", backoff?.maxMs, 1);
+    if (token !== undefined && typeof token !== "string" && typeof token !== "function")
+      refuse("token", "a string or a function that gives one", token);
     this.session = new Session(options.platform ?? webPlatform(), {
       url,
       client,

@@ -35,6 +35,22 @@ describe("connecting", () => {
     }
   });
 
+  test("with an option that is none is refused before anything is tried", async () => {
+    const wrong: ReadonlyArray<readonly [options: object, message: string]> = [
+      [{ connectTimeoutMs: Number.NaN }, "connectTimeoutMs: expected an integer of 1 … 2147483647, got NaN"],
+      [{ backoff: { initialMs: 0 } }, "backoff.initialMs: expected an integer of 1 … 2147483647, got 0"],
+      [{ backoff: { maxMs: -1 } }, "backoff.maxMs: expected an integer of 1 … 2147483647, got -1"],
+      [{ token: 5 }, "token: expected a string or a function that gives one, got 5"],
+    ];
+    for (const [options, message] of wrong) {
+      const dialogue = new Dialogue();
+      const error = await dialogue.connect(options).catch((caught: unknown) => caught);
+      expect([options, (error as Error).message]).toEqual([options, message]);
+      expect(error).toBeInstanceOf(ClientError);
+      expect(dialogue.network.links).toEqual([]);
+    }
+  });
+
   test("to where no WebSocket is says so, once, with what it may be", async () => {
     const dialogue = new Dialogue();
     dialogue.network.reachable = false;
