@@ -1,15 +1,25 @@
 /**
  * JavaScript consumers in groups: `groups.mjs kafkajs|platformatic HOST:PORT TOPIC GROUP COUNT [PROTOCOL]` consumes from the beginning
  * in a group (of the classic protocol, or of PROTOCOL), prints `partition offset value` a line, commits, leaves, and checks what is committed where the client can.
+ * COUNT 0: a member that prints each record when it has it, commits it after that, and stays until SIGTERM.
  */
+import { writeSync } from "node:fs";
+
 const [library, broker, topic, group, count, protocol = "classic"] = process.argv.slice(2);
 const total = Number(count);
 const lines = [];
+const stays = total === 0;
+const leaves = new Promise((resolve) => process.once("SIGTERM", resolve));
+const took = (line) => {
+  if (stays) writeSync(1, `${line}\n`);
+  else lines.push(line);
+};
 
 if (library === "kafkajs") {
   const { Kafka, logLevel } = await import("kafkajs");
   const kafka = new Kafka({ clientId: "kafkajs", brokers: [broker], logLevel: logLevel.ERROR });
-  const consumer = kafka.consumer({ groupId: group, sessionTimeout: 10_000, maxWaitTimeInMs: 500 });
+  const sessions = stays ? { sessionTimeout: 6000, heartbeatInterval: 500 } : { sessionTimeout: 10_000 };
+  const consumer = kafka.consumer({ groupId: group, ...sessions, maxWaitTimeInMs: 500 });
   await consumer.connect();
   await consumer.subscribe({ topic, fromBeginning: true });
   await new Promise((resolve, reject) => {
@@ -17,14 +27,16 @@ if (library === "kafkajs") {
     consumer
       .run({
         eachMessage: async ({ partition, message }) => {
-          lines.push(`${partition} ${message.offset} ${message.value}`);
-          if (lines.length === total) resolve();
+          took(`${partition} ${message.offset} ${message.value}`);
+          if (!stays && lines.length === total) resolve();
         },
       })
       .catch(reject);
+    leaves.then(resolve);
   });
   await consumer.stop();
   await consumer.disconnect();
+  if (stays) process.exit(0);
   const admin = kafka.admin();
   await admin.connect();
   const [offsets] = await admin.fetchOffsets({ groupId: group, topics: [topic] });
@@ -41,7 +53,9 @@ if (library === "kafkajs") {
     bootstrapBrokers: [broker],
     deserializers: stringDeserializers,
     // The broker sets both in the consumer protocol.
-    ...(protocol === "consumer" ? { groupProtocol: "consumer" } : { sessionTimeout: 10_000, heartbeatInterval: 500 }),
+    ...(protocol === "consumer"
+      ? { groupProtocol: "consumer" }
+      : { sessionTimeout: stays ? 6000 : 10_000, heartbeatInterval: 500 }),
     maxWaitTime: 500,
   });
   const stream = await consumer.consume({
@@ -50,10 +64,12 @@ if (library === "kafkajs") {
     fallbackMode: "earliest",
     autocommit: false,
   });
+  if (stays) leaves.then(() => consumer.close(true)).then(() => process.exit(0));
   for await (const message of stream) {
-    lines.push(`${message.partition} ${message.offset} ${message.value}`);
-    await message.commit();
-    if (lines.length === total) break;
+    took(`${message.partition} ${message.offset} ${message.value}`);
+    // One request each, which it does not wait for.
+    if (!stays || message.offset % 100n === 0n) await message.commit();
+    if (!stays && lines.length === total) break;
   }
   // The library may drop the last commit of a partition when the stream ends (with Kafka too: 1,997 of 2,000 there); the
   // others are at most on their way, because its commit() does not wait for the answer.

@@ -6,7 +6,8 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readdirSync } from "node:fs";
 import { join as path } from "node:path";
-import { kcat } from "../support/Cache.ts";
+import type { Broker } from "../support/Brokers.ts";
+import { javaArguments, javaScriptClients, kafkaLibs, kcat, node22 } from "../support/Cache.ts";
 import { javaScript, javaTool, kcatRun, numberedLines } from "../support/Clients.ts";
 import { commit, coordinated, fetchOffsets, stableMember, subscription } from "../support/GroupRequests.ts";
 import { sleep, waitFor } from "../support/Process.ts";
@@ -31,30 +32,28 @@ const fourPartitions = async ({ broker, topic }: Context, label = "t"): Promise<
   return name;
 };
 
-/** One `kcat -G` and every line it has printed. */
-class KcatMember {
+/** One member of a group that prints `partition offset value` a line, and every line it has printed. */
+class LineMember {
   readonly lines: string[] = [];
   private rest = "";
   private readonly child: ChildProcess;
   private readonly gone: Promise<unknown>;
 
-  /**
-   * `commits: false`: nothing is stored, so nothing is ever committed. enable.auto.commit=false would not do: kcat gives an
-   * option to the topic first, where librdkafka knows it as the legacy consumer's, and the group's stays on.
-   */
-  constructor(address: string, group: string, topic: string, commits = true) {
-    const settings = [`enable.auto.offset.store=${commits}`, "auto.offset.reset=earliest", "session.timeout.ms=6000"];
-    const options = [...settings, "heartbeat.interval.ms=500", "partition.assignment.strategy=cooperative-sticky"];
-    const args = ["-b", address, "-q", "-u", ...options.flatMap((each) => ["-X", each])];
-    this.child = spawn(kcat(), [...args, "-f", "%p %o %s\n", "-G", group, topic], {
-      stdio: ["ignore", "pipe", "ignore"],
-    });
+  constructor(
+    command: string,
+    args: readonly string[],
+    { cwd, read = (line) => line }: { cwd?: string; read?: (line: string) => string | undefined } = {},
+  ) {
+    this.child = spawn(command, args, { cwd, stdio: ["ignore", "pipe", "ignore"] });
     this.gone = once(this.child, "exit");
     this.child.stdout?.on("data", (chunk: Buffer) => {
       const text = this.rest + chunk.toString();
       const cut = text.lastIndexOf("\n") + 1;
       this.rest = text.slice(cut);
-      for (const line of text.slice(0, cut).split("\n")) if (line !== "") this.lines.push(line);
+      for (const line of text.slice(0, cut).split("\n")) {
+        const said = line === "" ? undefined : read(line);
+        if (said !== undefined) this.lines.push(said);
+      }
     });
   }
 
@@ -67,6 +66,74 @@ class KcatMember {
     this.child.kill(signal);
   }
 }
+
+interface Joining {
+  readonly address: string;
+  readonly group: string;
+  readonly topic: string;
+  /** Whether what it reads is committed. */
+  readonly commits: boolean;
+}
+
+/**
+ * One `kcat -G`. `commits: false`: nothing is stored, so nothing is ever committed. enable.auto.commit=false would not do: kcat gives an
+ * option to the topic first, where librdkafka knows it as the legacy consumer's, and the group's stays on.
+ */
+const kcatMember = async ({ address, group, topic, commits }: Joining): Promise<LineMember> => {
+  const settings = [`enable.auto.offset.store=${commits}`, "auto.offset.reset=earliest", "session.timeout.ms=6000"];
+  const options = [...settings, "heartbeat.interval.ms=500", "partition.assignment.strategy=cooperative-sticky"];
+  const args = ["-b", address, "-q", "-u", ...options.flatMap((each) => ["-X", each])];
+  return new LineMember(kcat(), [...args, "-f", "%p %o %s\n", "-G", group, topic]);
+};
+
+/** A JavaScript consumer that prints a record before it commits it, so that it may die at any moment. */
+const javaScriptMember =
+  (library: string, protocol: string) =>
+  async ({ address, group, topic }: Joining): Promise<LineMember> =>
+    new LineMember(await node22(), ["groups.mjs", library, address, topic, group, "0", protocol], {
+      cwd: await javaScriptClients(),
+    });
+
+/** Kafka's VerifiableConsumer prints what it has polled and commits it then. */
+const verifiableMember =
+  (protocol: string) =>
+  async ({ address, group, topic }: Joining): Promise<LineMember> => {
+    const session = protocol === "classic" ? ["--session-timeout", "6000"] : [];
+    const args = ["--bootstrap-server", address, "--group-id", group, "--topic", topic, "--verbose"];
+    const java = await javaArguments(await kafkaLibs(), "-Xmx128m");
+    return new LineMember(
+      "java",
+      [
+        ...[...java, `${tools}.VerifiableConsumer`, ...args, ...session],
+        ...["--reset-policy", "earliest", "--group-protocol", protocol],
+      ],
+      {
+        read: (line) => {
+          if (!line.includes('"record_data"')) return undefined;
+          const { partition, offset, value } = JSON.parse(line);
+          return `${partition} ${offset} ${value}`;
+        },
+      },
+    );
+  };
+
+/** Kafka's console consumer commits from time to time what it has polled, printed or not. */
+const consoleMember =
+  (protocol: string) =>
+  async ({ address, group, topic, commits }: Joining): Promise<LineMember> => {
+    const settings = [`group.protocol=${protocol}`, `enable.auto.commit=${commits}`, "auto.commit.interval.ms=500"];
+    if (protocol === "classic") settings.push("session.timeout.ms=6000", "heartbeat.interval.ms=500");
+    const args = ["--bootstrap-server", address, "--group", group, "--topic", topic, "--from-beginning"];
+    return new LineMember(
+      "java",
+      [
+        ...(await javaArguments(await kafkaLibs(), "-Xmx128m")),
+        ...[`${tools}.consumer.ConsoleConsumer`, ...args, ...settings.flatMap((each) => ["--command-property", each])],
+        ...["print.partition=true", "print.offset=true"].flatMap((each) => ["--formatter-property", each]),
+      ],
+      { read: (line) => line.replace(/^Partition:(\d+)\tOffset:(\d+)\t/, "$1 $2 ") },
+    );
+  };
 
 /** Produces `v0 … v(total-1)` through one kcat, 5,000 a second, so that members come and go while records flow. */
 const flow = async (address: string, topic: string, total: number, context: Context): Promise<void> => {
@@ -83,76 +150,117 @@ const flow = async (address: string, topic: string, total: number, context: Cont
   equal(code, 0, "the producer's exit code");
 };
 
+/** The KIP-848 members' times are the broker's. */
+const shortSessions = {
+  "group.consumer.min.heartbeat.interval.ms": "100",
+  "group.consumer.heartbeat.interval.ms": "500",
+  "group.consumer.min.session.timeout.ms": "1000",
+  "group.consumer.session.timeout.ms": "6000",
+};
+
+/**
+ * Every record is read, in the order of its partition, by members that join, leave, are killed and pause past their session
+ * while the records flow.
+ */
+const comingAndGoing = async (
+  context: Context,
+  broker: Broker,
+  join: (joining: Joining) => Promise<LineMember>,
+  commitsAll = true,
+): Promise<void> => {
+  const { note, topic } = context;
+  const name = topic();
+  const setup = await Wire.open(broker);
+  await createTopic(setup, name, PARTITIONS);
+  setup.close();
+  const group = topic("group");
+  const total = 100_000;
+  const members: LineMember[] = [];
+  const start = async (commits = true): Promise<LineMember> => {
+    const member = await join({ address: broker.address, group, topic: name, commits });
+    context.cleanup(() => member.end("SIGKILL"));
+    members.push(member);
+    return member;
+  };
+  const seen = (): Set<string> => new Set(members.flatMap(({ lines }) => lines));
+  const producing = flow(broker.address, name, total, context);
+  const reads = async (member: LineMember): Promise<void> => {
+    const before = member.lines.length;
+    await waitFor("a member reads", 30_000, () => member.lines.length > before);
+  };
+  const first = await start();
+  await reads(first);
+  // kcat drops the record it has just polled when SIGTERM comes, and its close commits it all the same (consume_cb looks at
+  // conf.run first); killed, it may die between a record and its line. So members of it that end commit nothing: all that
+  // they read comes again to another, and not one record may be missing.
+  const second = await start(false);
+  await reads(second);
+  await second.end("SIGTERM");
+  const third = await start(false);
+  await reads(third);
+  await third.end("SIGKILL");
+  const fourth = await start();
+  await reads(fourth);
+  first.signal("SIGSTOP");
+  await sleep(8000);
+  first.signal("SIGCONT");
+  await producing;
+  await waitFor(`all ${total} records`, 60_000, () => seen().size >= total);
+  equal(seen().size, total, "different records");
+  const valuesSeen = new Set([...seen()].map((line) => line.split(" ")[2]));
+  equal(valuesSeen.size, total, "different values");
+  // In order: a partition's offsets go on by one, but for what a rebalance took away or brought back.
+  for (const { lines } of members) {
+    const last = new Map<string, number>();
+    let jumps = 0;
+    for (const line of lines) {
+      const [partition, offset] = line.split(" ") as [string, string];
+      const before = last.get(partition);
+      if (before !== undefined && Number(offset) !== before + 1) jumps++;
+      last.set(partition, Number(offset));
+    }
+    assert(jumps <= PARTITIONS * 2 * members.length, `${jumps} jumps in ${lines.length} records`);
+  }
+  const repeated = members.reduce((sum, { lines }) => sum + lines.length, 0) - total;
+  note(`${repeated} repeated`);
+  const wire = await Wire.open(broker);
+  context.cleanup(() => wire.close());
+  for (const member of [first, fourth]) await member.end("SIGTERM");
+  const committed = await fetchOffsets(wire, group, name, [0, 1, 2, 3]);
+  const sum = listAt(committed, "groups.0.topics.0.partitions").reduce<number>(
+    (all, each) => all + numberAt(each, "committedOffset"),
+    0,
+  );
+  if (commitsAll) equal(sum, total, "committed in the end");
+  else assert(sum > 0 && sum <= total, `${sum} are committed in the end`);
+};
+
 export const suite: Suite = {
   name: "group clients",
   tests: [
     {
       name: "kcat -G: members join, leave, pause past the session and are killed while 100,000 records flow",
       timeoutMs: 180_000,
-      async run(context) {
-        const { broker, note, topic } = context;
-        const name = await fourPartitions(context);
-        const group = topic("group");
-        const total = 100_000;
-        const members: KcatMember[] = [];
-        const start = (commits = true): KcatMember => {
-          const member = new KcatMember(broker.address, group, name, commits);
-          members.push(member);
-          context.cleanup(() => member.end("SIGKILL"));
-          return member;
-        };
-        const seen = (): Set<string> => new Set(members.flatMap(({ lines }) => lines));
-        const producing = flow(broker.address, name, total, context);
-        const reads = async (member: KcatMember): Promise<void> => {
-          const before = member.lines.length;
-          await waitFor("a member reads", 30_000, () => member.lines.length > before);
-        };
-        const first = start();
-        await reads(first);
-        // kcat drops the record it has just polled when SIGTERM comes, and its close commits it all the same (consume_cb looks at
-        // conf.run first); killed, it may die between a record and its line. So members that end commit nothing: all that
-        // they read comes again to another, and not one record may be missing.
-        const second = start(false);
-        await reads(second);
-        await second.end("SIGTERM");
-        const third = start(false);
-        await reads(third);
-        await third.end("SIGKILL");
-        const fourth = start();
-        await reads(fourth);
-        first.signal("SIGSTOP");
-        await sleep(8000);
-        first.signal("SIGCONT");
-        await producing;
-        await waitFor(`all ${total} records`, 60_000, () => seen().size >= total);
-        equal(seen().size, total, "different records");
-        const valuesSeen = new Set([...seen()].map((line) => line.split(" ")[2]));
-        equal(valuesSeen.size, total, "different values");
-        // In order: a partition's offsets go on by one, but for what a rebalance took away or brought back.
-        for (const { lines } of members) {
-          const last = new Map<string, number>();
-          let jumps = 0;
-          for (const line of lines) {
-            const [partition, offset] = line.split(" ") as [string, string];
-            const before = last.get(partition);
-            if (before !== undefined && Number(offset) !== before + 1) jumps++;
-            last.set(partition, Number(offset));
-          }
-          assert(jumps <= PARTITIONS * 2 * members.length, `${jumps} jumps in ${lines.length} records`);
-        }
-        const repeated = members.reduce((sum, { lines }) => sum + lines.length, 0) - total;
-        note(`${repeated} repeated`);
-        for (const member of [first, fourth]) await member.end("SIGTERM");
-        const wire = await Wire.open(broker);
-        context.cleanup(() => wire.close());
-        const committed = await fetchOffsets(wire, group, name, [0, 1, 2, 3]);
-        const sum = listAt(committed, "groups.0.topics.0.partitions").reduce<number>(
-          (all, each) => all + numberAt(each, "committedOffset"),
-          0,
-        );
-        equal(sum, total, "committed in the end");
-      },
+      run: (context) => comingAndGoing(context, context.broker, kcatMember),
     },
+    ...Object.entries({
+      "kafkajs, classic protocol": javaScriptMember("kafkajs", "classic"),
+      "@platformatic/kafka, classic protocol": javaScriptMember("platformatic", "classic"),
+      "@platformatic/kafka, consumer protocol": javaScriptMember("platformatic", "consumer"),
+      "Kafka's verifiable consumer, classic protocol": verifiableMember("classic"),
+      "Kafka's verifiable consumer, consumer protocol": verifiableMember("consumer"),
+      "Kafka's console consumer, classic protocol": consoleMember("classic"),
+      "Kafka's console consumer, consumer protocol": consoleMember("consumer"),
+    }).map(([client, join]) => ({
+      name: `${client}: members join, leave, pause past the session and are killed while 100,000 records flow`,
+      full: true,
+      own: true,
+      timeoutMs: 300_000,
+      run: async (context: Context) => {
+        const commitsAll = !client.startsWith("@platformatic");
+        await comingAndGoing(context, await context.ownBroker(shortSessions), join, commitsAll);
+      },
+    })),
     {
       name: "kafka-console-consumer in a group, kafka-consumer-groups list, describe, reset and delete",
       timeoutMs: 120_000,
