@@ -1,9 +1,12 @@
 /** The HTTP API on real sockets: each verb as a request, produce with its idempotency key, events, the tunnel. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { Packr } from "msgpackr";
+import { Gateway } from "../../actors/Gateway.ts";
+import { GatewayApi } from "../../actors/GatewayApi.ts";
 import { KafkaClient } from "../../actors/testing/KafkaClient.ts";
 import { makeBunPlatform } from "../../src/platform/BunPlatform.ts";
 import { type Network, NetworkError, type SocketHandlers } from "../../src/platform/Network.ts";
+import { sha256 } from "../../src/platform/Sha256.ts";
 import { RawWebSocket } from "../gateway/RawWebSocket.ts";
 import { connect, type RealGateway, startRealGateway } from "../gateway/RealGateway.ts";
 import { temporaryDirectory } from "../support/RealBroker.ts";
@@ -165,6 +168,45 @@ describe("verbs as requests", () => {
     expect(html).toContain("/v1/topics/{topic}/records");
     expect(html).not.toMatch(/<script|https?:\/\//);
   });
+});
+
+test("the hook decides who asks, on every route, and an idempotency key is its principal's", async () => {
+  const topic = await newTopic();
+  const principals: Readonly<Record<string, string>> = { "token-a": "User:a", "token-b": "User:b" };
+  const guarded = new GatewayApi(
+    new Gateway(gateway.broker.doorEnvironment, {
+      frameBytes: 1_000_000,
+      authenticate: (token) => principals[token ?? ""],
+    }),
+    { sha256, admit: () => () => {} },
+  );
+  const connection = {
+    local: { host: "127.0.0.1", port: 1 },
+    remote: { host: "127.0.0.1", port: 2 },
+    upgrade: () => false,
+    waitForAnswer: () => {},
+  };
+  const asked = async (path: string, token: string | undefined, body?: object): Promise<Answer> => {
+    const authorization = token === undefined ? {} : { authorization: `Bearer ${token}` };
+    const headers = { ...JSON_BODY, "idempotency-key": "one", ...authorization };
+    const init = body === undefined ? { headers } : { method: "POST", headers, body: JSON.stringify(body) };
+    const response = await guarded.handle(new Request(`http://127.0.0.1:1${path}`, init), connection);
+    return { status: response.status, body: (await response.json()) as Answer["body"] };
+  };
+  const records = { records: [{ value: "v" }], partition: 0 };
+  for (const token of [undefined, "wrong"]) {
+    for (const path of ["/v1/topics", `/v1/events?topics=${topic}`, `/v1/topics/${topic}/partitions/0/records`]) {
+      const { status, body } = await asked(path, token);
+      expect([path, status, body.error?.name]).toEqual([path, 401, "SASL_AUTHENTICATION_FAILED"]);
+    }
+    expect(await asked(`/v1/topics/${topic}/records`, token, records)).toMatchObject({ status: 401 });
+  }
+  const offsets: unknown[] = [];
+  for (const token of ["token-a", "token-b", "token-a"]) {
+    const { body } = await asked(`/v1/topics/${topic}/records`, token, records);
+    offsets.push((body.records as Array<{ offset: number }>)[0]!.offset);
+  }
+  expect(offsets).toEqual([0, 1, 0]);
 });
 
 describe("produce", () => {
