@@ -218,12 +218,12 @@ export class LogDirectory {
     const recoveryPoints = new Map(this.recoveryPoints);
     const logStartOffsets = new Map(this.logStartOffsets);
     const highWatermarks = new Map<string, Offset>();
-    for (const { identity, recoveryPoint, view } of partitions) {
+    // An offline or closed partition has no view; where its log begins is known all the same.
+    for (const { identity, recoveryPoint, logStartOffset, highWatermark } of partitions) {
       const name = partitionDirectory(identity);
       recoveryPoints.set(name, recoveryPoint);
-      if (view === undefined) continue;
-      logStartOffsets.set(name, view.logStartOffset);
-      highWatermarks.set(name, view.highWatermark);
+      logStartOffsets.set(name, logStartOffset);
+      highWatermarks.set(name, highWatermark);
     }
     this.writeCheckpoint(RECOVERY_POINT_FILE, recoveryPoints);
     this.writeCheckpoint(LOG_START_OFFSET_FILE, logStartOffsets);

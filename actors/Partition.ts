@@ -111,7 +111,7 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
   private current: PartitionView;
   private offlineReason: string | undefined;
   private closed = false;
-  private highWatermark: Offset;
+  private committed: Offset;
   /** Everything below is known to be durable. */
   private flushedOffset: Offset;
   /** Under `interval` and `os`: a due `flush.messages` flush holds the high watermark until it reaches this offset. */
@@ -143,7 +143,7 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
     private readonly lostFirsts = new LostFirstBatches(),
   ) {
     this.flushedOffset = durableOffset;
-    this.highWatermark = durableOffset;
+    this.committed = durableOffset;
     this.created = loaded.created;
     this.segmentCount = loaded.log.segments.length;
     this.hearOfDamage();
@@ -160,6 +160,14 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
   /** Everything below is flushed: the recovery point. */
   get recoveryPoint(): Offset {
     return this.flushedOffset;
+  }
+
+  get logStartOffset(): Offset {
+    return this.loaded.state.logStartOffset;
+  }
+
+  get highWatermark(): Offset {
+    return this.committed;
   }
 
   private hearOfDamage(): void {
@@ -364,8 +372,8 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
     if (this.closed) return refused(Errors.UNKNOWN_TOPIC_OR_PARTITION);
     if (!this.role.isLeader) return refused(Errors.NOT_LEADER_OR_FOLLOWER);
     const { state } = this.loaded;
-    const offset = before === -1 ? this.highWatermark : before;
-    if (offset < 0 || offset > this.highWatermark) return refused(Errors.OFFSET_OUT_OF_RANGE);
+    const offset = before === -1 ? this.committed : before;
+    if (offset < 0 || offset > this.committed) return refused(Errors.OFFSET_OUT_OF_RANGE);
     state.moveLogStart(offset);
     return { error: Errors.NONE, lowWatermark: state.logStartOffset };
   }
@@ -376,7 +384,7 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
    */
   private expire(before: Offset, moved: () => void): MaybePending<void> {
     const settled = (): void => void this.afterView.push(moved);
-    if (this.offlineReason !== undefined || this.closed || before > this.highWatermark) return settled();
+    if (this.offlineReason !== undefined || this.closed || before > this.committed) return settled();
     const { log, state } = this.loaded;
     // What was appended meanwhile keeps the active segment.
     const rolls = before === state.logEndOffset && log.active.size > 0 && !log.hasStaged;
@@ -478,11 +486,11 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
 
   private publish(): void {
     const end = this.loaded.state.logEndOffset;
-    if (this.settings.policy === "ack") this.highWatermark = Math.max(this.highWatermark, this.flushedOffset);
-    else if (this.flushedOffset >= this.awaitedFlush) this.highWatermark = Math.max(this.highWatermark, end);
-    this.committedBytes.commit(this.highWatermark);
+    if (this.settings.policy === "ack") this.committed = Math.max(this.committed, this.flushedOffset);
+    else if (this.flushedOffset >= this.awaitedFlush) this.committed = Math.max(this.committed, end);
+    this.committedBytes.commit(this.committed);
     const previous = this.current;
-    const moved = previous.logEndOffset !== end || previous.highWatermark !== this.highWatermark || this.viewIsStale();
+    const moved = previous.logEndOffset !== end || previous.highWatermark !== this.committed || this.viewIsStale();
     if (moved) {
       this.current = this.makeView();
       assertView(this.current, previous);
@@ -491,7 +499,7 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
     this.staged = [];
     for (const { command } of staged) command.applied();
     for (const { command, decision } of staged) this.settleOrPark(command, decision);
-    this.parked.release(this.highWatermark);
+    this.parked.release(this.committed);
     if (moved) this.environment.published(this.current);
     this.answerAfterView();
   }
@@ -512,7 +520,7 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
   }
 
   private settleOrPark(command: AppendCommand, { reply, release }: Decision): void {
-    if (release.at === "written" || release.offset <= this.highWatermark) return command.settle(reply);
+    if (release.at === "written" || release.offset <= this.committed) return command.settle(reply);
     this.parked.park(
       release.offset,
       () => command.settle(reply),
@@ -521,7 +529,7 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
   }
 
   private lastStableOffset(): Offset {
-    return this.loaded.state.lastStableOffset(this.highWatermark);
+    return this.loaded.state.lastStableOffset(this.committed);
   }
 
   private makeView(): PartitionView {
@@ -534,7 +542,7 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
       leaderId: nodeId,
       leaderEpoch: this.role.leaderEpoch,
       logStartOffset: state.logStartOffset,
-      highWatermark: this.highWatermark,
+      highWatermark: this.committed,
       lastStableOffset: this.lastStableOffset(),
       logEndOffset: state.logEndOffset,
       committedBytes: this.committedBytes.total,
@@ -572,7 +580,7 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
     if (this.offlineReason !== undefined || this.closed || owner?.log !== this.loaded.log) return;
     const why = `flush of ${this.actor.name} failed: ${String(error)}`;
     this.failStaged(Errors.KAFKA_STORAGE_ERROR);
-    if (this.highWatermark > this.flushedOffset) return this.offline(why);
+    if (this.committed > this.flushedOffset) return this.offline(why);
     // The cut comes before the answers: whoever hears of the failure may end the process.
     const settle = (): void => this.parked.fail(Errors.KAFKA_STORAGE_ERROR);
     const reopening = this.reopen(why, this.flushedOffset);

@@ -60,12 +60,13 @@ function row(
   };
 }
 
-/** A topic's rows: all of its keys, or those of `names` that exist. */
+/** A topic's rows: all of its keys, or those of `names` that exist; internal ones only where the topic sets them. */
 export function describeTopicConfigs(config: TopicConfig, names?: ReadonlyArray<string> | null): ConfigRow[] {
   const rows: ConfigRow[] = [];
   for (const name of topicConfigNames()) {
     const definition = topicConfigKey(name);
-    if (definition === undefined || definition.internal || (names && !names.includes(name))) continue;
+    if (definition === undefined || (names && !names.includes(name))) continue;
+    if (definition.internal && !config.overrides.has(name)) continue;
     rows.push(row(name, definition, config.text(name), config.synonyms(name), false));
   }
   return rows;

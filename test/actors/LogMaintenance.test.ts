@@ -101,6 +101,22 @@ describe("DeleteRecords", () => {
     });
   });
 
+  test("a start that no checkpoint has yet survives an orderly stop, and a stop without a change keeps the last one", () => {
+    simulated(async (first) => {
+      await first.client.createTopic("t", { configs: SMALL });
+      const end = await append(first, 7);
+      expect(await deleteRecords(first, 5)).toEqual([Errors.NONE, 5]);
+      const second = await first.restart("stop");
+      expect(await offsets(second)).toEqual([5, end]);
+      expect(await deleteRecords(second, 6)).toEqual([Errors.NONE, 6]);
+      await second.client.sleep(2 * MINUTE);
+      const third = await second.restart("stop");
+      expect(await offsets(third)).toEqual([6, end]);
+      const fourth = await third.restart("stop");
+      expect(await offsets(fourth)).toEqual([6, end]);
+    });
+  });
+
   test("below the start nothing happens; above the high watermark is refused; -1 is everything (§6)", () => {
     simulated(async (one) => {
       await one.client.createTopic("t");

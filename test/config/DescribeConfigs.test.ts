@@ -128,6 +128,14 @@ test("a topic is described as Kafka describes it: 33 rows, values, sources, syno
   expect(byName(rows)).toEqual(kafka.topicRows as ReturnType<typeof byName>);
 });
 
+test("an internal key is described where the topic sets it", () => {
+  const rows = describeTopicConfigs(topicConfigOf(broker, { "internal.segment.bytes": "1000" }));
+  expect(rows.find(({ name }) => name === "internal.segment.bytes")).toMatchObject({
+    value: "1000",
+    source: ConfigSource.DYNAMIC_TOPIC_CONFIG,
+  });
+});
+
 test("a broker is described as Kafka describes it, but for the defaults that are ours", () => {
   const ours = byName(describeBrokerConfigs(broker));
   const names = Object.entries(kafka.brokerKeys).flatMap(([name, key]) => (key.internal ? [] : [name]));

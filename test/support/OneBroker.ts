@@ -1,6 +1,6 @@
 /**
  * One broker on simulated ports with a client beside it, for tests of what happens over hours: virtual time passes at
- * once. A restart is kill -9 and the next generation on the same disk.
+ * once. A restart is kill -9, or an orderly stop, and the next generation on the same disk.
  */
 import type { Broker } from "../../actors/Broker.ts";
 import { DATA, startSimulatedBroker } from "../../actors/simulation/SimulatedBroker.ts";
@@ -25,8 +25,8 @@ export interface World {
   readonly logged: string[];
   /** Names in the folder of `t-0`. */
   files(): string[];
-  /** Ends this broker as kill -9 does and starts the next one. */
-  restart(): Promise<World>;
+  /** Ends this broker as kill -9 does, or by an orderly stop, and starts the next one. */
+  restart(end?: "kill" | "stop"): Promise<World>;
 }
 
 type Settings = Readonly<Record<string, string>>;
@@ -49,8 +49,9 @@ const broker = async (world: Simulation, disk: SimulatedDisk, settings: Settings
     client,
     logged,
     files: () => process.disk.list(`${DATA}/t-0`),
-    restart: () => {
+    restart: async (end = "kill") => {
       client.close();
+      if (end === "stop") await process.runPromise(started.stop);
       process.kill();
       return broker(world, disk, settings, generation + 1);
     },
