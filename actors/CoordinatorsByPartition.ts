@@ -4,7 +4,7 @@
  * elsewhere, or gone, is not coordinated here; a topic that was made anew has other coordinators.
  */
 import type * as Effect from "effect/Effect";
-import type { ReplicaManagerPort } from "../src/api/Ports.ts";
+import { ANY_PRODUCE_VERSION, type ReplicaManagerPort } from "../src/api/Ports.ts";
 import { groupPartition } from "../src/group/JavaHash.ts";
 import type { MetadataImage, TopicImage } from "../src/metadata/MetadataImage.ts";
 import type { Uuid } from "../src/prelude/Types.ts";
@@ -27,8 +27,6 @@ export type JournalPartition = Omit<CoordinatorLogEnvironment, "clock" | "codecs
 
 /** Used until the partition says otherwise. */
 const DEFAULT_MAX_BATCH_BYTES = 1_048_588;
-/** The rules of any version have the same bound. */
-const ANY_PRODUCE_VERSION = 13;
 
 export class CoordinatorsByPartition<C extends Coordinator> {
   private topicId: Uuid | undefined;

@@ -4,7 +4,7 @@
  * the same and begin only when its Prepare record is committed; `written` is called once, when every partition that
  * still exists has its marker (T3).
  */
-import type { GroupCoordinatorPort, ReplicaManagerPort } from "../src/api/Ports.ts";
+import { ANY_PRODUCE_VERSION, type GroupCoordinatorPort, type ReplicaManagerPort } from "../src/api/Ports.ts";
 import type { MetadataImage } from "../src/metadata/MetadataImage.ts";
 import { GROUP_METADATA_TOPIC } from "../src/metadata/TopicName.ts";
 import type { Clock } from "../src/platform/Clock.ts";
@@ -76,6 +76,7 @@ export class TransactionMarkers {
     const bytes = buildEndTransactionMarker(marker.committed ? "commit" : "abort", {
       ...marker,
       timestamp: clock.wall(),
+      timestampType: replicas.validationRules(topic, at.partition, ANY_PRODUCE_VERSION)?.timestampType,
     });
     replicas.append(topic.id, at.partition, {
       batch: { bytes, info: readBatchInfo(bytes, 0), logAppendTime: -1 },

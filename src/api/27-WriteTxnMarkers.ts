@@ -14,7 +14,7 @@ import type {
 } from "../protocol/generated/WriteTxnMarkersResponse.ts";
 import { readBatchInfo } from "../record/RecordBatch.ts";
 import { buildEndTransactionMarker } from "../record/RecordBatchBuilder.ts";
-import type { Ports } from "./Ports.ts";
+import { ANY_PRODUCE_VERSION, type Ports } from "./Ports.ts";
 import { defineHandler } from "./Router.ts";
 
 /** Writes one marker to one partition; the error code of its append. */
@@ -33,7 +33,9 @@ const writeMarker = (
     if (producerId < 0 || producerEpoch < 0) return settle(Errors.INVALID_REQUEST);
     const end = { producerId, producerEpoch, coordinatorEpoch, transactionVersion, committed };
     if (topic === GROUP_METADATA_TOPIC) return ports.groups.completeTransaction(partition, end, settle);
-    const bytes = buildEndTransactionMarker(committed ? "commit" : "abort", { ...end, timestamp: ports.clock.wall() });
+    const timestampType = ports.replicas.validationRules(found, partition, ANY_PRODUCE_VERSION)?.timestampType;
+    const stamp = { timestamp: ports.clock.wall(), timestampType };
+    const bytes = buildEndTransactionMarker(committed ? "commit" : "abort", { ...end, ...stamp });
     ports.replicas.append(found.id, partition, {
       batch: { bytes, info: readBatchInfo(bytes, 0), logAppendTime: -1 },
       acks: -1,

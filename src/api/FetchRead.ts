@@ -4,6 +4,7 @@
  */
 import { CorruptLog } from "../log/CorruptLog.ts";
 import type { FileRecords } from "../log/FileRecords.ts";
+import type { AbortedTransaction } from "../log/TransactionIndex.ts";
 import type { PromisedData } from "../log/UnifiedLog.ts";
 import type { PartitionView } from "../partition/PartitionView.ts";
 import { DiskError } from "../platform/Disk.ts";
@@ -74,15 +75,18 @@ const readWithin = (view: PartitionView, bounds: ReadBounds): MaybePending<Parti
   if (offset >= bound || (maxBytes <= 0 && !minOneBatch)) {
     return { records: NOTHING, abortedTransactions: readCommitted ? [] : null };
   }
-  const answer = ({ records, endOffset }: PromisedData): MaybePending<PartitionRead> => {
+  const { swaps } = view.log;
+  const answer = ({ records, endOffset }: PromisedData): MaybePending<PartitionRead | number> => {
     if (!readCommitted) return { records, abortedTransactions: null };
+    const finish = (abortedTransactions: AbortedTransaction[]): MaybePending<PartitionRead | number> => {
+      if (view.log.swaps === swaps) return { records, abortedTransactions };
+      // Compaction took aborted records, and with them what tells them from others, while these were read.
+      release(records);
+      return readWithin(view, bounds);
+    };
     try {
       const aborted = view.log.abortedTransactions(offset, endOffset);
-      if (!isPending(aborted)) return { records, abortedTransactions: aborted };
-      return aborted.then(
-        (abortedTransactions) => ({ records, abortedTransactions }),
-        (error: unknown) => giveUp(records, error),
-      );
+      return isPending(aborted) ? aborted.then(finish, (error: unknown) => giveUp(records, error)) : finish(aborted);
     } catch (error) {
       return giveUp(records, error);
     }
@@ -96,8 +100,12 @@ const readWithin = (view: PartitionView, bounds: ReadBounds): MaybePending<Parti
   }
 };
 
-const giveUp = (records: PromisedData["records"], error: unknown): never => {
+const release = (records: PromisedData["records"]): void => {
   if (!(records instanceof Uint8Array)) records.release();
+};
+
+const giveUp = (records: PromisedData["records"], error: unknown): never => {
+  release(records);
   throw error;
 };
 

@@ -134,6 +134,9 @@ export interface LogDirDescription {
   }>;
 }
 
+/** For what the rules of every version say alike. */
+export const ANY_PRODUCE_VERSION = 13;
+
 export interface ReplicaManagerPort {
   /** The view of a partition hosted here, or the error code that says why there is none (3, 6, 56, 100). */
   view(topicId: Uuid, partition: number): PartitionView | number;

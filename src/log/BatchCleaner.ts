@@ -146,6 +146,7 @@ export const cleanBatch = (
   const { transactions, now } = rules;
   const control = isControl(info.attributes);
   const horizon = hasDeleteHorizon(info.attributes) ? info.baseTimestamp : undefined;
+  const nextHorizon = horizonOf(rules);
   const marker = control ? transactions.marker(info) : undefined;
   const gone = marker === undefined ? transactions.isAborted(info) : marker.outlived;
   // Markers stay until readers that saw the data have had time to see how it ended.
@@ -157,17 +158,23 @@ export const cleanBatch = (
   if (info.recordCount === 0) return place ? original() : { bytes: undefined, aborted, changed: true };
   if (allGo) return { bytes: emptied(bytes, at, info), aborted, changed: true };
   if (control) {
-    if (!gone || horizon !== undefined) return original();
-    return { bytes: withHorizon(bytes, at, info, rules), aborted, changed: true };
+    if (!gone || horizon !== undefined || nextHorizon === undefined) return original();
+    return { bytes: withHorizon(bytes, at, info, nextHorizon, rules), aborted, changed: true };
   }
   const kept = keptRecords(bytes, at, info, horizon, rules);
   if (kept.count === 0) {
     return { bytes: place ? emptied(bytes, at, info) : undefined, aborted, changed: true };
   }
-  const needsHorizon = kept.tombstones && horizon === undefined;
+  const needsHorizon = kept.tombstones && horizon === undefined && nextHorizon !== undefined;
   if (kept.count === info.recordCount && !needsHorizon) return original();
-  const base = needsHorizon ? now + rules.deleteRetentionMs : info.baseTimestamp;
+  const base = needsHorizon ? nextHorizon : info.baseTimestamp;
   return { bytes: rebuilt(bytes, at, info, kept, base, needsHorizon, rules.codecs), aborted, changed: true };
+};
+
+/** From when on what is first cleaned now may go; undefined: never, the time is one that no batch can have. */
+const horizonOf = ({ now, deleteRetentionMs }: CleaningRules): Timestamp | undefined => {
+  const horizon = now + deleteRetentionMs;
+  return Number.isSafeInteger(horizon) ? horizon : undefined;
 };
 
 const isLastOfProducer = (info: BatchInfo, control: boolean, { producers }: CleaningRules): boolean => {
@@ -277,10 +284,16 @@ const rebased = ({ bytes, count }: KeptRecords, shift: number): Uint8Array => {
 };
 
 /** A marker whose transaction has no data left gets the time from which on it may go (KIP-534). */
-const withHorizon = (bytes: Uint8Array, at: number, info: BatchInfo, rules: CleaningRules): Uint8Array => {
+const withHorizon = (
+  bytes: Uint8Array,
+  at: number,
+  info: BatchInfo,
+  horizon: Timestamp,
+  rules: CleaningRules,
+): Uint8Array => {
   const plain = recordBytes(bytes, at, rules.codecs, rules.maxDecompressedBytes);
   const kept = { bytes: plain, count: info.recordCount, tombstones: false, maxTimestamp: info.maxTimestamp };
-  return rebuilt(bytes, at, info, kept, rules.now + rules.deleteRetentionMs, true, rules.codecs);
+  return rebuilt(bytes, at, info, kept, horizon, true, rules.codecs);
 };
 
 /** The header alone, of a batch whose place is still needed (Kafka's `writeEmptyHeader`). */

@@ -140,6 +140,8 @@ export class UnifiedLog {
   private describedOffset: Offset = -1;
   private writtenEnd: Offset;
   private flushedEnd: Offset;
+  /** How often compaction has put a segment in the place of others. */
+  swaps = 0;
   private readonly tail: LogTail;
   /** Where reads ended lately, so that the next one of a sequential reader needs no look-up. */
   private readonly hints: { offset: Offset; segment: LogSegment; position: Position }[] = [];
@@ -653,6 +655,8 @@ export class UnifiedLog {
   }
 
   private remember(offset: Offset, segment: LogSegment, position: Position): void {
+    // Swapped or detached while it was read: its files go when this reader is done.
+    if (!segment.isInLog) return;
     this.hints[this.nextHint] = { offset, segment, position };
     this.nextHint = (this.nextHint + 1) % 8;
   }
@@ -859,6 +863,9 @@ export class UnifiedLog {
     this.dirtyNames = true;
     this.hints.length = 0;
     this.nextHint = 0;
+    // It has what compaction took, of which nobody knows any more what was aborted.
+    this.tail.clear();
+    this.swaps += 1;
     return true;
   }
 

@@ -23,7 +23,9 @@ import {
   PRODUCER_EPOCH_AT,
   PRODUCER_ID_AT,
   RECORD_COUNT_AT,
+  setMaxTimestamp,
   TIMESTAMP_TYPE_BIT,
+  TimestampType,
   TRANSACTIONAL_BIT,
   updateCrc,
 } from "./RecordBatch.ts";
@@ -166,13 +168,15 @@ export interface MarkerOptions {
   readonly producerEpoch: ProducerEpoch;
   readonly coordinatorEpoch: number;
   readonly timestamp: Timestamp;
+  /** Of the topic it is for; default CreateTime. */
+  readonly timestampType?: TimestampType | undefined;
   readonly baseOffset?: Offset;
   readonly leaderEpoch?: LeaderEpoch;
 }
 
 /** The control batch that ends a producer's transaction in a partition (Kafka's `withEndTransactionMarker`). */
-export const buildEndTransactionMarker = (result: "abort" | "commit", options: MarkerOptions): Uint8Array =>
-  buildBatch(
+export const buildEndTransactionMarker = (result: "abort" | "commit", options: MarkerOptions): Uint8Array => {
+  const batch = buildBatch(
     [
       {
         key: controlRecordKey(result === "commit" ? ControlRecordType.COMMIT : ControlRecordType.ABORT),
@@ -189,3 +193,7 @@ export const buildEndTransactionMarker = (result: "abort" | "commit", options: M
       control: true,
     },
   );
+  if (options.timestampType === TimestampType.LOG_APPEND_TIME)
+    setMaxTimestamp(batch, 0, options.timestampType, options.timestamp);
+  return batch;
+};

@@ -7,7 +7,7 @@ import { loadLog } from "../../src/log/LogLoader.ts";
 import { evolve, snapshotOf } from "../../src/log/LogState.ts";
 import type { UnifiedLog } from "../../src/log/UnifiedLog.ts";
 import type { Codec } from "../../src/record/Compression.ts";
-import { forEachBatch, isControl, readBatchInfo, stampBatch } from "../../src/record/RecordBatch.ts";
+import { forEachBatch, hasDeleteHorizon, isControl, readBatchInfo, stampBatch } from "../../src/record/RecordBatch.ts";
 import { buildBatch, buildEndTransactionMarker, type NewRecord } from "../../src/record/RecordBatchBuilder.ts";
 import { cleanLog, codecs, committedMap, recordsOf, type SeenRecord } from "../support/CleaningDriver.ts";
 import { DIRECTORY, LogDriver, readAll, TINY } from "../support/LogDriver.ts";
@@ -77,7 +77,11 @@ class History {
 
 const history = async (seed: number, steps = 40): Promise<History> => {
   const made = new History(await LogDriver.open(CONFIG), new SeededRandom(seed));
-  for (let step = 0; step < steps; step += 1) await made.step();
+  for (let step = 0; step < steps; step += 1) {
+    await made.step();
+    // A reader at the end: from now on what is written is kept in memory as well.
+    if (step === 0) await readAll(made.driver.log);
+  }
   return made;
 };
 
@@ -191,6 +195,21 @@ describe("compaction", () => {
       went += tombstones.length;
     }
     expect(went).toBeGreaterThan(10);
+  });
+
+  test("C4: for ever is no horizon, and no record's timestamp suffers from it", async () => {
+    const made = await history(4);
+    const { log, state, disk } = made.driver;
+    await made.settle();
+    await made.seal();
+    const written = new Map(recordsOf(await readAll(log)).map((record) => [record.offset, record]));
+    for (const now of [1_800_000_000_000, Number.MAX_SAFE_INTEGER - 1]) {
+      await cleanLog(disk, log, state, { now, deleteRetentionMs: Number.MAX_SAFE_INTEGER });
+      const left = recordsOf(await readAll(log));
+      for (const record of left) expect(record).toEqual(written.get(record.offset)!);
+      expect(left.some(({ value }) => value === null)).toBe(true);
+      expect(batchesOf(await readAll(log)).some(({ attributes }) => hasDeleteHorizon(attributes))).toBe(false);
+    }
   });
 
   test("C6: aborted data goes at once; a marker when all its data is gone and its horizon has passed", async () => {

@@ -6,6 +6,8 @@ import { makeBunPlatform } from "../../src/platform/BunPlatform.ts";
 import { ZERO_UUID } from "../../src/prelude/Types.ts";
 import { ApiKey, Apis, type KnownApiKey, type RequestOf, type ResponseOf } from "../../src/protocol/ApiKeys.ts";
 import { Errors } from "../../src/protocol/Errors.ts";
+import { emptyFetchRequestFetchPartition } from "../../src/protocol/generated/FetchRequest.ts";
+import { forEachBatch, isControl, readBatchInfo, timestampTypeOf } from "../../src/record/RecordBatch.ts";
 import { buildBatch } from "../../src/record/RecordBatchBuilder.ts";
 import { OLD_CLIENT, TransactionalClient } from "../simulation/support/TransactionalClient.ts";
 import { type RealBroker, startRealBroker, temporaryDirectory } from "../support/RealBroker.ts";
@@ -257,6 +259,61 @@ describe("a transaction's end", () => {
         client.close();
       }));
   }
+
+  test("a marker in a topic of LogAppendTime says so, as every batch there does", () =>
+    withBroker(async (real) => {
+      const client = clientOf(real);
+      await client.createTopic("timed", { configs: { "message.timestamp.type": "LogAppendTime" } });
+      const producer = producerOf(client, 2);
+      await producer.findCoordinators("g");
+      await producer.init();
+      for (const end of ["coordinator", "operator"]) {
+        await producer.send("timed", 0, [end]);
+        if (end === "coordinator") await producer.end(true);
+        else {
+          const { producerId, producerEpoch } = producer;
+          const topics = [{ name: "timed", partitionIndexes: [0] }];
+          const rest = { coordinatorEpoch: 9, transactionVersion: 0, transactionResult: false, topics };
+          await call(client, ApiKey.WriteTxnMarkers, { markers: [{ producerId, producerEpoch, ...rest }] });
+        }
+        const isStable = async (): Promise<boolean> => {
+          const [stable, last] = await Promise.all(
+            (["read_committed", "read_uncommitted"] as const).map((isolation) =>
+              client.listOffset("timed", 0, -1, isolation),
+            ),
+          );
+          return stable!.offset === last!.offset;
+        };
+        while (!(await isStable())) await client.sleep(10);
+      }
+      const { responses } = await call(client, ApiKey.Fetch, {
+        maxBytes: 1 << 20,
+        topics: [
+          {
+            topic: "timed",
+            topicId: client.knownTopicId("timed"),
+            partitions: [
+              {
+                ...emptyFetchRequestFetchPartition(),
+                currentLeaderEpoch: -1,
+                fetchOffset: 0,
+                partitionMaxBytes: 1 << 20,
+              },
+            ],
+          },
+        ],
+      });
+      const chunk = responses[0]!.partitions[0]!.records!;
+      const found: string[] = [];
+      forEachBatch(chunk, 0, chunk.length, (at) => {
+        const { attributes, baseTimestamp, maxTimestamp } = readBatchInfo(chunk, at);
+        if (isControl(attributes)) expect(maxTimestamp).toBe(baseTimestamp);
+        found.push(`${isControl(attributes) ? "marker" : "data"} ${timestampTypeOf(attributes)}`);
+        return true;
+      });
+      expect(found).toEqual(["data 1", "marker 1", "data 1", "marker 1"]);
+      client.close();
+    }));
 
   test("a restart keeps it: open ones go on or time out, answers of the last one are given again", async () => {
     using directory = temporaryDirectory();
