@@ -217,8 +217,8 @@ export class LogCleaner {
   }
 
   /**
-   * Cleaned, then swap, then in place (Kafka's `replaceSegments`): each step's names are durable before the next begins,
-   * so that `LogLoader` can tell from the names alone whether to finish or to undo.
+   * Described, cleaned, then swap, then in place (Kafka's `replaceSegments`): each step's names are durable before the next
+   * begins, so that `LogLoader` can tell from the names alone whether to finish or to undo.
    */
   private async swap(
     partition: Partition,
@@ -230,6 +230,7 @@ export class LogCleaner {
     const { disk, removeLater } = this.environment;
     const flushNames = (): MaybePending<void> => disk.flushDirectory(log.directory);
     try {
+      await describeCleaned(disk, log, old, cleaned);
       cleaned.renameToSwap();
       await flushNames();
     } catch (error) {
@@ -257,7 +258,6 @@ export class LogCleaner {
     );
     if (!finished) throw new GivenUp();
     await flushNames();
-    await describeCleaned(disk, log, cleaned);
   }
 
   private writeCheckpoint(): void {

@@ -301,8 +301,13 @@ export class SimulatedDisk {
     return this.random.chance(0.3) ? 0 : this.random.fraction() * (this.options.latencyMs ?? 4);
   }
 
-  part(length: number): number {
-    return this.random.between(0, length);
+  /**
+   * How much of a write is there before its answer: whole pages, because a kernel fills a page under its lock. A page
+   * that holds half of a write is what short writes are for.
+   */
+  part(position: number, length: number): number {
+    const end = position + this.random.between(0, length);
+    return end === position + length ? length : Math.max(0, end - (end % this.pageBytes) - position);
   }
 
   get hasSyncfs(): boolean {
@@ -780,7 +785,7 @@ class AttachedFile implements DiskFile {
       return taken;
     }
     // Part of it is there before the answer is, as on a real disk.
-    const early = this.disk.part(taken);
+    const early = this.disk.part(position, taken);
     this.disk.write(this.node, position, joined.subarray(0, early), this.user.wall());
     return new Promise((resolve, reject) => {
       this.user.after(wait, () => {

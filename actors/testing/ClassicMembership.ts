@@ -374,7 +374,7 @@ export class ClassicMembership implements GroupMembership {
     switch (code) {
       case Errors.NONE:
       case Errors.REBALANCE_IN_PROGRESS:
-        this.emit({ type: "heartbeat", sentAt: attemptedAt, sessionTimeoutMs });
+        this.emit({ type: "heartbeat", sentAt: attemptedAt, sessionTimeoutMs, isBlind: code === Errors.NONE });
         if (code !== Errors.NONE && this.joining === undefined) this.joinNeeded = true;
         this.beatLater();
         return;

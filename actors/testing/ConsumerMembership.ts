@@ -49,6 +49,8 @@ export class ConsumerMembership implements GroupMembership {
   private started = false;
   /** What the coordinator was last told, as text; undefined: everything has to be told. */
   private told: string | undefined;
+  /** Of the topics it was given partitions of: what the client knows may be gone while it still owns them. */
+  private readonly topicIds = new Map<string, Uuid>();
   /** A heartbeat is under way, and whether another is wanted right behind it. */
   private beating = false;
   private beatAgain = false;
@@ -176,7 +178,9 @@ export class ConsumerMembership implements GroupMembership {
     const named: TopicPartition[] = [];
     for (const { topicId, partitions } of target) {
       const topic = await this.client.topicNameOf(topicId);
-      if (topic !== undefined) named.push(...partitions.map((partition) => ({ topic, partition })));
+      if (topic === undefined) continue;
+      this.topicIds.set(topic, topicId);
+      named.push(...partitions.map((partition) => ({ topic, partition })));
     }
     return named;
   }
@@ -246,7 +250,7 @@ export class ConsumerMembership implements GroupMembership {
         this.told = telling;
         this.epoch = answer.memberEpoch;
         this.intervalMs = answer.heartbeatIntervalMs;
-        this.emit({ type: "heartbeat", sentAt: attemptedAt, sessionTimeoutMs });
+        this.emit({ type: "heartbeat", sentAt: attemptedAt, sessionTimeoutMs, isBlind: false });
         if (answer.assignment !== null) {
           this.target = answer.assignment.topicPartitions;
           this.emit({ type: "synced", partitions: [] });
@@ -281,7 +285,7 @@ export class ConsumerMembership implements GroupMembership {
   } {
     const { groupId, groupInstanceId, topics, serverAssignor, maxPollIntervalMs } = this.options;
     const topicPartitions = [...Map.groupBy(this.owner.owned, ({ topic }) => topic)].map(([topic, partitions]) => ({
-      topicId: this.client.knownTopicId(topic),
+      topicId: this.topicIds.get(topic)!,
       partitions: partitions.map(({ partition }) => partition),
     }));
     const told = JSON.stringify(topicPartitions);

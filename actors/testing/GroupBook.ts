@@ -4,7 +4,9 @@
  * that do not go back, every record processed (correctness.md 4.5, G and O). Pure: the same book gives the same lines.
  *
  * What must stay true: a member owns nothing any more, whatever it believes, once the coordinator may rightly have given
- * up on it: its last heartbeat that was answered, plus a session.
+ * up on it: its last heartbeat that was answered, plus a session. After a silence of a session a classic heartbeat that is
+ * answered may be answered blindly (Kafka's does so while it loads the group): it counts unless the member is then turned
+ * away.
  */
 import type { TopicPartition } from "../../src/prelude/Types.ts";
 import { type GroupEvent, partitionName } from "./GroupMembership.ts";
@@ -109,18 +111,24 @@ const doubleOwners = (group: string, events: ReadonlyArray<Timed>, deaths: Reado
   for (const [instance, own] of Map.groupBy(events, (event) => event.instance)) {
     const open = new Map<string, Ownership>();
     let sessionEnd = Number.NEGATIVE_INFINITY;
+    /** Where the session ended that was over when a heartbeat was answered that may have been answered blindly. */
+    let doubtedEnd: number | undefined;
     const death = deaths.get(instance) ?? Number.POSITIVE_INFINITY;
     const close = (name: string, at: number): void => {
       const ownership = open.get(name);
       if (ownership === undefined) return;
-      ownership.to = Math.min(at, death, Math.max(ownership.from, sessionEnd));
+      ownership.to = Math.min(at, death, Math.max(ownership.from, doubtedEnd ?? sessionEnd));
       open.delete(name);
     };
     for (const event of own) {
       // Whoever comes back after its session has owned nothing in between.
       if (event.at > sessionEnd)
         for (const name of [...open.keys()]) if (event.type !== "heartbeat") close(name, sessionEnd);
-      if (event.type === "heartbeat") sessionEnd = Math.max(sessionEnd, event.sentAt + event.sessionTimeoutMs);
+      if (event.type === "heartbeat") {
+        if (!event.isBlind) doubtedEnd = undefined;
+        else if (event.sentAt > sessionEnd && sessionEnd >= 0) doubtedEnd ??= sessionEnd;
+        sessionEnd = Math.max(sessionEnd, event.sentAt + event.sessionTimeoutMs);
+      } else if (event.type === "joined" || event.type === "synced") doubtedEnd = undefined;
       else if (event.type === "owned") {
         for (const partition of event.partitions) {
           const ownership = { who: instance, partition: partitionName(partition), from: event.at, to: event.at };

@@ -49,8 +49,16 @@ export type GroupEvent =
   | (OfMember & { readonly type: "owned"; readonly partitions: ReadonlyArray<TopicPartition> })
   | (OfMember & { readonly type: "released"; readonly partitions: ReadonlyArray<TopicPartition> })
   | (OfMember & { readonly type: "lost"; readonly partitions: ReadonlyArray<TopicPartition> })
-  /** The coordinator has answered a heartbeat that was sent at `sentAt` (the member's monotonic clock). */
-  | (OfMember & { readonly type: "heartbeat"; readonly sentAt: MonotonicMs; readonly sessionTimeoutMs: number })
+  /**
+   * The coordinator has answered a heartbeat that was sent at `sentAt` (the member's monotonic clock). `isBlind`: it may
+   * not have known the member: one that is still reading its log answers every Heartbeat of the classic protocol alike.
+   */
+  | (OfMember & {
+      readonly type: "heartbeat";
+      readonly sentAt: MonotonicMs;
+      readonly sessionTimeoutMs: number;
+      readonly isBlind: boolean;
+    })
   | (OfMember & { readonly type: "left" });
 
 /** An event without what every event says of its member. */

@@ -273,10 +273,19 @@ export const cleanGroup = async (
   }
 };
 
-/** Makes the snapshot behind a cleaned segment that is in its place say again how the segment ends. */
-export const describeCleaned = async (disk: Disk, log: UnifiedLog, cleaned: LogSegment): Promise<void> => {
-  const next = log.segments[log.segments.indexOf(cleaned) + 1];
-  if (next === undefined) return;
+/**
+ * Before a cleaned segment takes the place of `old`: makes the snapshot behind them say how it ends, and durable, because
+ * nothing else knows any more what was in the holes.
+ */
+export const describeCleaned = async (
+  disk: Disk,
+  log: UnifiedLog,
+  old: ReadonlyArray<LogSegment>,
+  cleaned: LogSegment,
+): Promise<void> => {
+  const last = old.at(-1)!;
+  const next = log.segments[log.segments.indexOf(last) + 1];
+  if (next === undefined || !log.segments.includes(last)) return;
   const path = next.path(".snapshot");
   const snapshot = disk.readFile(path);
   // Kafka's own snapshots say nothing of segments.
@@ -290,6 +299,6 @@ export const describeCleaned = async (disk: Disk, log: UnifiedLog, cleaned: LogS
   } finally {
     file.close();
   }
-  if (log.segments.includes(cleaned) && log.segments.includes(next)) disk.rename(`${path}.tmp`, path);
+  if (log.segments.includes(last) && log.segments.includes(next)) disk.rename(`${path}.tmp`, path);
   else disk.remove(`${path}.tmp`);
 };

@@ -255,14 +255,14 @@ class Loader {
         break;
       }
       if (index === this.bases.length - 1) {
-        state = this.beforeCompaction(segment, state.logEndOffset, state);
+        state = this.beforeCompaction(state.logEndOffset, state);
         break;
       }
       if (!this.continues(segment, index, state)) {
         this.dropFrom(index + 1, true);
         break;
       }
-      state = this.beforeCompaction(segment, this.bases[index + 1]!, state);
+      state = this.beforeCompaction(this.bases[index + 1]!, state);
       this.sealRecovered(segment, state);
     }
     if (state.logEndOffset < Math.min(recoveryPoint, endOffset)) {
@@ -280,12 +280,17 @@ class Loader {
 
   /**
    * Compaction takes batches, and with them leader epochs and what a producer's window knew: whoever read in such an epoch
-   * would be told that the log was cut. The snapshot behind a segment that it has made holes in says what was there.
+   * would be told that the log was cut. The snapshot behind a segment that it has made holes in says what was there: it
+   * was durable before the first of them. How it says the segment ends may be how it ended before or after a swap.
    */
-  private beforeCompaction(segment: LogSegment, next: Offset, folded: LogState): LogState {
+  private beforeCompaction(next: Offset, folded: LogState): LogState {
     if (!this.holes && folded.logEndOffset === next) return folded;
     const snapshot = this.readSnapshot(next);
-    return snapshot?.addition?.end?.size === segment.size ? stateOf(snapshot, next) : folded;
+    const known = snapshot?.addition?.epochs ?? [];
+    const isOfThisLog = folded.leaderEpochs.entries.every(({ epoch, startOffset }) =>
+      known.some((entry) => entry.epoch === epoch && entry.startOffset <= startOffset),
+    );
+    return snapshot?.addition !== undefined && isOfThisLog ? stateOf(snapshot, next) : folded;
   }
 
   /**

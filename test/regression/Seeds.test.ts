@@ -10,6 +10,26 @@ const codecs = makeBunCodecs();
 test.each([
   ["admin", 2, "a second stray folder of one name kept the broker from starting"],
   ["admin", 23, "the same, by another way of cuts"],
+  [
+    "consumer-groups",
+    100180,
+    "the client named what it owned by an id it had forgotten: the coordinator took it for given up",
+  ],
+  [
+    "groups",
+    200570,
+    "the book took a heartbeat that a loading coordinator answers blindly, as Kafka's does, for a session",
+  ],
+  [
+    "compaction",
+    100252,
+    "a compaction that ended between swap and snapshot cost leader epochs: readers were told of a cut",
+  ],
+  [
+    "migration",
+    200448,
+    "the disk kept half of a write's page, which no kernel does, and recovery refused it for damage",
+  ],
   ["disk", 116, "a batch pipelined behind a new producer's lost first batch was taken, and the first refused for good"],
 ] as const)(
   "%s %d: %s",

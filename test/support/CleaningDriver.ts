@@ -61,13 +61,13 @@ export const cleanLog = async (
     const cleaned = await cleanGroup(disk, log, group, live, work, oneByOne);
     if (cleaned === undefined) continue;
     const old = group.map(({ segment }) => segment);
+    await describeCleaned(disk, log, old, cleaned);
     cleaned.renameToSwap();
     await disk.flushDirectory(log.directory);
     if (!log.replaceSegments(old, cleaned)) throw new Error("the segments are no longer the log's");
     await disk.flushDirectory(log.directory);
     cleaned.renameIntoPlace();
     await disk.flushDirectory(log.directory);
-    await describeCleaned(disk, log, cleaned);
     for (const segment of old) segment.removeFiles();
     await options.swapped?.();
   }

@@ -19,8 +19,8 @@ class Group {
     return this;
   }
 
-  heartbeat(instance: number, passMs = 1): this {
-    return this.tell(instance, { type: "heartbeat", sentAt: this.now, sessionTimeoutMs: 100 }, passMs);
+  heartbeat(instance: number, passMs = 1, isBlind = false): this {
+    return this.tell(instance, { type: "heartbeat", sentAt: this.now, sessionTimeoutMs: 100, isBlind }, passMs);
   }
 
   joins(instance: number, leader: string, generation: number): this {
@@ -66,6 +66,40 @@ describe("groups", () => {
       .heartbeat(0);
     group.tell(1, { type: "owned", partitions: [P0] }, 5).heartbeat(1);
     expect(group.book.judge()).toHaveLength(1);
+  });
+
+  test("a blind answer after a session that has passed gives nothing back to a member that is turned away then", () => {
+    const silent = (isBlind: boolean) => {
+      const group = new Group()
+        .tell(0, { type: "owned", partitions: [P0] })
+        .heartbeat(0, 150)
+        .heartbeat(0, 5, isBlind);
+      group.tell(1, { type: "owned", partitions: [P0] }).heartbeat(1);
+      return group.tell(0, { type: "lost", partitions: [P0] }).book.judge();
+    };
+    expect(silent(true)).toEqual([]);
+    expect(silent(false)).toEqual(["two owners: t-0 of g: member 0 until 158, member 1 from 156"]);
+    // Within its session no answer is blind in a way that matters.
+    const alive = new Group()
+      .tell(0, { type: "owned", partitions: [P0] })
+      .heartbeat(0, 50)
+      .heartbeat(0, 5, true);
+    alive
+      .tell(1, { type: "owned", partitions: [P0] })
+      .heartbeat(1)
+      .tell(0, { type: "lost", partitions: [P0] });
+    expect(alive.book.judge()).toEqual(["two owners: t-0 of g: member 0 until 58, member 1 from 56"]);
+    // Once it has joined again it is known.
+    const back = new Group()
+      .tell(0, { type: "owned", partitions: [P0] })
+      .heartbeat(0, 150)
+      .heartbeat(0, 5, true);
+    back
+      .joins(0, "m0", 2)
+      .tell(1, { type: "owned", partitions: [P0] })
+      .heartbeat(1);
+    back.tell(0, { type: "released", partitions: [P0] });
+    expect(back.book.judge()).toHaveLength(1);
   });
 
   test("generations: two leaders, one that goes back, an assignment that is not the leader's", () => {

@@ -28,7 +28,10 @@ export const memberOptions = (
 export const watched = (stage: Stage, machine: Machine, group: string, instance: number): Partial<ConsumerOptions> => {
   const { clock } = machine.platform;
   return {
-    observe: (event) => stage.groups.observe({ ...event, instance }, clock.monotonic()),
+    observe: (event) => {
+      stage.note(`member ${instance} of ${group}: ${JSON.stringify(event)} clock ${clock.monotonic()}`);
+      stage.groups.observe({ ...event, instance }, clock.monotonic());
+    },
     onCommitted: (committed, askedAt) =>
       stage.groups.fetched(group, stage.keyAt(committed), committed.offset, clock.monotonic() - askedAt),
   };
