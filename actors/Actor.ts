@@ -9,11 +9,13 @@
  * A defect in a turn: its askers are settled (`abandon`), the behaviour reloads once and goes on. The same defect in the
  * next turn, or a failing reload, takes the behaviour `offline`; its neighbours are not touched.
  */
+
 import * as Cause from "effect/Cause";
 import * as Effect from "effect/Effect";
 import * as Fiber from "effect/Fiber";
 import type { Clock } from "../src/platform/Clock.ts";
 import type { TaskList } from "../src/platform/TaskList.ts";
+import { buggify } from "../src/prelude/Buggify.ts";
 import type { MaybePending } from "../src/prelude/Types.ts";
 import { isPending } from "../src/prelude/Types.ts";
 
@@ -133,8 +135,9 @@ class MailboxActor<Message> implements ActorRef<Message> {
       while (!actor.stopped) {
         if (actor.mailbox.length === 0) yield* actor.arrival;
         const messages = actor.mailbox;
-        actor.mailbox = [];
-        actor.metrics.depth = 0;
+        const some = messages.length > 1 && buggify("a turn takes one message of many");
+        actor.mailbox = some ? messages.splice(1) : [];
+        actor.metrics.depth = actor.mailbox.length;
         actor.inFlight = messages;
         const started = actor.context.clock.monotonic();
         const pending = actor.behavior.turn(messages);

@@ -4,6 +4,7 @@
  * records are durable, in the image and hosted, also a reply without records (it has seen what is before it); a failed
  * or fenced append ends this controller, because what it decided since is void.
  */
+
 import * as Effect from "effect/Effect";
 import type { ControllerPort, ProducerIdAndEpoch } from "../src/api/Ports.ts";
 import {
@@ -17,6 +18,7 @@ import { applyRecords } from "../src/metadata/MetadataDelta.ts";
 import type { MetadataImage } from "../src/metadata/MetadataImage.ts";
 import type { AppendOutcome, MetadataLog } from "../src/metadata/MetadataLog.ts";
 import type { MetadataRecord } from "../src/metadata/MetadataRecords.ts";
+import { buggify } from "../src/prelude/Buggify.ts";
 import { isPending, type Offset, type ProducerId } from "../src/prelude/Types.ts";
 import { type ActorContext, type ActorRef, type Behavior, spawn } from "./Actor.ts";
 
@@ -83,6 +85,10 @@ export class Controller implements Behavior<ControllerMessage>, ControllerPort {
   nextProducerId(): Effect.Effect<ProducerIdAndEpoch> {
     return Effect.suspend(() => {
       if (this.block.next === this.block.end) return Effect.flatMap(this.refillBlock(), () => this.nextProducerId());
+      if (buggify("the rest of a block of producer ids is given up", 0.3)) {
+        this.block.next = this.block.end;
+        return this.nextProducerId();
+      }
       const producerId = this.block.next;
       this.block.next += 1;
       return Effect.succeed({ producerId, producerEpoch: 0 });

@@ -4,6 +4,7 @@
  * pushed beyond the credit; a cursor moves only past what was handed to the connection; a partition without news costs
  * one waiter and no bytes; what was read for a place that a seek or a removal has left meanwhile is not pushed.
  */
+
 import * as Exit from "effect/Exit";
 import { WaitingFetch } from "../src/api/DelayedFetch.ts";
 import type { Ports } from "../src/api/Ports.ts";
@@ -14,6 +15,7 @@ import type { Credit, Isolation, PartitionAt, Position, StreamPush, TopicPartiti
 import { isolationLevel } from "../src/gateway/Positions.ts";
 import { wireError } from "../src/gateway/WireError.ts";
 import type { PartitionView } from "../src/partition/PartitionView.ts";
+import { buggify } from "../src/prelude/Buggify.ts";
 import { isPending, type LeaderEpoch, type Offset, type Uuid } from "../src/prelude/Types.ts";
 import { Errors } from "../src/protocol/Errors.ts";
 import type { ConnectionEnvironment } from "./Connection.ts";
@@ -228,7 +230,8 @@ export class GatewayStream {
     if (delivery === undefined) return this.wait(partition, view);
     partition.failures = 0;
     const from = delivery.pieceAt(partition.offset);
-    const count = delivery.fitting(from, this.credit, this.owner.frameBytes);
+    const frameBytes = buggify("a frame of records is cut short") ? 1 : this.owner.frameBytes;
+    const count = delivery.fitting(from, this.credit, frameBytes);
     const to = from + count;
     if (count === 0 && from < delivery.count) return this.starve(partition, delivery, from);
     const last = to === delivery.count;

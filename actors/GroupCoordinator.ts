@@ -7,6 +7,7 @@
  * (its replay is its state); every asker is answered once; after a failed append nothing that was decided since counts:
  * whoever waits is told that this is not the coordinator, and the log is read again.
  */
+
 import type { EndOfTransaction, Timers } from "../src/api/Ports.ts";
 import type { BrokerConfig } from "../src/config/BrokerConfig.ts";
 import { type AskId, NO_ASK } from "../src/group/ClassicGroup.ts";
@@ -15,6 +16,7 @@ import type { CoordinatorState, Decision, GroupCommand, VolatileGroup } from "..
 import { emptyJournal, evolve, type GroupJournal } from "../src/group/GroupJournal.ts";
 import { decodeGroupRecord, encodeGroupRecord, type GroupRecord } from "../src/group/GroupRecords.ts";
 import type { MetadataImage } from "../src/metadata/MetadataImage.ts";
+import { buggify } from "../src/prelude/Buggify.ts";
 import { Errors, errorName } from "../src/protocol/Errors.ts";
 import { type ActorContext, type ActorRef, type Behavior, spawn } from "./Actor.ts";
 import { CoordinatorLog, type CoordinatorLogEnvironment } from "./CoordinatorLog.ts";
@@ -109,6 +111,7 @@ export class GroupCoordinator implements Behavior<GroupCoordinatorMessage> {
 
   private command(command: GroupCommand, settle: Settle): void {
     if (this.phase === "unloaded") this.load();
+    else if (buggify("a group coordinator is lost", 0.05)) this.reload("it was lost");
     if (this.phase === "loading") return settle(Errors.COORDINATOR_LOAD_IN_PROGRESS);
     if (this.phase !== "active") return settle(Errors.NOT_COORDINATOR);
     const ask = this.nextAsk;

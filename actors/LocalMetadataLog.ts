@@ -24,6 +24,7 @@ import {
 import { CLUSTER_METADATA_TOPIC } from "../src/metadata/TopicName.ts";
 import type { AppendReply } from "../src/partition/Partition.ts";
 import { type Disk, DiskError } from "../src/platform/Disk.ts";
+import { buggify } from "../src/prelude/Buggify.ts";
 import type { LeaderEpoch, Offset, Uuid } from "../src/prelude/Types.ts";
 import { isPending } from "../src/prelude/Types.ts";
 import { Errors, errorName } from "../src/protocol/Errors.ts";
@@ -184,7 +185,8 @@ export class LocalMetadataLog implements MetadataLog {
   considerSnapshot(image: MetadataImage): void {
     this.latest = image;
     const { snapshotBytes, snapshotMs, clock } = this.services;
-    if (this.bytesSinceSnapshot >= snapshotBytes) return this.takeSnapshot();
+    const isEarly = this.bytesSinceSnapshot > 0 && buggify("a metadata snapshot is taken early", 0.5);
+    if (isEarly || this.bytesSinceSnapshot >= snapshotBytes) return this.takeSnapshot();
     if (this.stopped || this.cancelTimer !== undefined || this.bytesSinceSnapshot === 0) return;
     if (snapshotMs <= 0 || snapshotMs > MAX_TIMER_MS) return;
     this.cancelTimer = clock.after(snapshotMs, () => {

@@ -4,8 +4,13 @@
  * bucket: an idle broker ticks nothing. What must stay true: a task runs at most once, never before its deadline, and
  * never after its cancellation; tasks of one bucket run in the order they were added.
  */
+
 import type { Timers } from "../src/api/Ports.ts";
 import type { Clock } from "../src/platform/Clock.ts";
+import { buggify } from "../src/prelude/Buggify.ts";
+
+/** How much later timers are where a simulation makes them late. */
+const LATE_MS = 20;
 
 type Bucket = Set<{ readonly task: () => void }>;
 
@@ -55,6 +60,11 @@ export class TimingWheel implements Timers {
 
   private expire(): void {
     this.armed = undefined;
+    if (buggify("timers are late")) {
+      // By any time, as after a pause of the process.
+      this.armed = { bucket: this.heap[0] ?? 0, cancel: this.clock.after(LATE_MS, () => this.expire()) };
+      return;
+    }
     const now = this.clock.monotonic() / this.tickMs;
     for (let first = this.heap[0]; first !== undefined && first <= now; first = this.heap[0]) {
       pop(this.heap);

@@ -8,9 +8,11 @@
  * whoever waits is told that this is not the coordinator, and the log is read again. A prepared transaction is always
  * being completed, an open one always has the sweep ahead of it (T12).
  */
+
 import type { Timers } from "../src/api/Ports.ts";
 import type { BrokerConfig } from "../src/config/BrokerConfig.ts";
 import { type MetadataImage, TRANSACTION_VERSION_FEATURE } from "../src/metadata/MetadataImage.ts";
+import { buggify } from "../src/prelude/Buggify.ts";
 import type { ProducerEpoch, ProducerId } from "../src/prelude/Types.ts";
 import { Errors, errorName } from "../src/protocol/Errors.ts";
 import { type Decision, decide, type TransactionCommand, timedOut } from "../src/transaction/TransactionCoordinator.ts";
@@ -144,6 +146,7 @@ export class TransactionCoordinator implements Behavior<TransactionCoordinatorMe
 
   private command(message: CommandMessage): void {
     if (this.phase === "unloaded") this.load();
+    else if (buggify("a transaction coordinator is lost", 0.05)) this.reload("it was lost");
     if (this.phase === "failed" || this.phase === "stopped") return message.settle(Errors.NOT_COORDINATOR);
     if (this.phase === "active" && this.freshProducerId !== undefined) this.run(message);
     else this.deferred.push(message);

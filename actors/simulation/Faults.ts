@@ -59,6 +59,7 @@ export class Faults {
     this.ended = true;
     this.disk.clear();
     this.world.network.heal();
+    this.world.calm = true;
     const broker = this.victims.broker();
     broker?.resume();
     for (const host of this.victims.clientHosts()) this.victims.client(host)?.resume();

@@ -19,6 +19,8 @@ export interface RunOptions {
   readonly codecs: Codecs;
   /** Keep every line of the trace. */
   readonly keepTrace?: boolean;
+  /** Whether `buggify` marks fire (default true). */
+  readonly buggify?: boolean;
 }
 
 export interface RunResult {
@@ -49,6 +51,7 @@ export const runPlan = (plan: Plan, options: RunOptions): RunResult => {
     maxSteps: 2_000_000,
     keepTrace: options.keepTrace ?? false,
     network: plan.network,
+    buggify: options.buggify ?? true,
   });
   const violations = new Set<string>();
   const violation = (line: string): void => {

@@ -37,7 +37,7 @@ export interface SimulationOptions {
   /** Virtual milliseconds after which a run counts as hanging (default one day). */
   readonly maxTimeMs?: number;
   readonly network?: Partial<NetworkNature>;
-  /** Whether `buggify` marks fire (default true). */
+  /** Whether `buggify` marks fire (default false). */
   readonly buggify?: boolean;
 }
 
@@ -174,6 +174,8 @@ export class Simulation {
   readonly network: SimulatedNetwork;
   /** `buggify` marks that were asked, and how often each fired. */
   readonly marks = new Map<string, number>();
+  /** No mark fires any more: what must come to an end shall not be held up. */
+  calm = false;
   /** Tasks run so far. */
   steps = 0;
 
@@ -210,7 +212,7 @@ export class Simulation {
     // A checksum that loads its addon on first use would read a file in the middle of the run.
     loadNativeCrc32c();
     const wires = setTripwires();
-    const marksBefore = chooseBuggify(this.options.buggify === false ? undefined : this.chooser());
+    const marksBefore = chooseBuggify(this.options.buggify === true ? this.chooser() : undefined);
     try {
       this.tasks.schedule({ name: "program", alive: true }, () => {
         program(this).then(
@@ -255,10 +257,10 @@ export class Simulation {
   }
 
   /** Each mark is on in a quarter of the seeds, and then fires now and again. */
-  private chooser(): (name: string) => boolean {
+  private chooser(): (name: string, share: number) => boolean {
     const chances = new Map<string, number>();
     const firing = this.random.fork("buggify");
-    return (name) => {
+    return (name, share) => {
       let chance = chances.get(name);
       if (chance === undefined) {
         const own = this.random.fork(`buggify ${name}`);
@@ -266,7 +268,7 @@ export class Simulation {
         chances.set(name, chance);
         this.marks.set(name, 0);
       }
-      if (!firing.chance(chance)) return false;
+      if (this.calm || !firing.chance(chance * share)) return false;
       this.marks.set(name, (this.marks.get(name) ?? 0) + 1);
       return true;
     };

@@ -44,6 +44,7 @@ export const runScenario = <A>(
     maxTimeMs: options.maxTimeMs ?? HOUR_MS,
     keepTrace: options.trace ?? false,
     network: { latencyMs: options.latencyMs ?? 1, resetChance: 0 },
+    buggify: options.faults !== undefined,
   });
   const world = new UserWorld(simulation, options);
   const failure = (message: string, cause?: unknown): SimulationFailure =>

@@ -13,6 +13,7 @@
 import * as Effect from "effect/Effect";
 import type { FileRecords } from "../log/FileRecords.ts";
 import type { PartitionView } from "../partition/PartitionView.ts";
+import { buggify } from "../prelude/Buggify.ts";
 import { isPending, type MaybePending, ZERO_UUID } from "../prelude/Types.ts";
 import { Errors } from "../protocol/Errors.ts";
 import type { FetchRequest } from "../protocol/generated/FetchRequest.ts";
@@ -122,7 +123,8 @@ class FetchInFlight {
     const left = maxWaitMs - (this.context.ports.clock.monotonic() - this.startedAt);
     const { delayedFetches, timers } = this.context.ports;
     const nothingToWaitFor = reading.views.length === 0 || left <= 0 || delayedFetches.stopping;
-    if (reading.bytes >= minBytes || reading.urgent || nothingToWaitFor) return this.finish(this.respond(reading));
+    const enough = reading.bytes >= minBytes || reading.urgent || nothingToWaitFor;
+    if (enough || buggify("a fetch does not wait", 0.3)) return this.finish(this.respond(reading));
     this.releaseFiles();
     this.waiting = new WaitingFetch(minBytes - reading.bytes, this.readCommitted, () => this.attempt());
     delayedFetches.wait(this.waiting, reading.views);
@@ -224,7 +226,7 @@ class FetchInFlight {
     }
     const read = readPartition(view, {
       offset: wanted.fetchOffset,
-      maxBytes: Math.min(wanted.maxBytes, room),
+      maxBytes: buggify("a fetch has little room", 0.5) ? 1 : Math.min(wanted.maxBytes, room),
       minOneBatch: reading.bytes === 0,
       readCommitted: this.readCommitted,
       fromFile: this.context.connection.sendsFiles === true,

@@ -8,6 +8,7 @@
  * Eviction (Kafka's `FetchSessionCacheShard`): a session unused for `evictionMs` goes first; else a larger newcomer
  * displaces the smallest session older than that; else the newcomer gets none, which is always legal.
  */
+import { buggify } from "../prelude/Buggify.ts";
 import type { LeaderEpoch, MonotonicMs, Offset, Uuid } from "../prelude/Types.ts";
 import { Errors } from "../protocol/Errors.ts";
 
@@ -136,6 +137,7 @@ export class FetchSessions {
       this.sessions.delete(sessionId);
       return { kind: epoch === 0 ? "full" : "sessionless" };
     }
+    if (buggify("a fetch session is evicted", 0.3)) this.sessions.delete(sessionId);
     const session = this.sessions.get(sessionId);
     if (session === undefined) return { kind: "error", error: Errors.FETCH_SESSION_ID_NOT_FOUND };
     if (session.epoch !== epoch) return { kind: "error", error: Errors.INVALID_FETCH_SESSION_EPOCH };

@@ -3,6 +3,7 @@
  * (Kafka's `GroupMetadataManager.classicGroup*`). What must stay true: a group that is not there, or is not classic,
  * answers as Kafka's; a member that has been given an id is known between its JoinGroup and its SyncGroup.
  */
+import { buggify } from "../prelude/Buggify.ts";
 import { Errors } from "../protocol/Errors.ts";
 import type { JoinGroupRequest } from "../protocol/generated/JoinGroupRequest.ts";
 import type { LeaveGroupRequest } from "../protocol/generated/LeaveGroupRequest.ts";
@@ -176,6 +177,7 @@ export const heartbeatClassicGroup = (
   group: ClassicGroup,
   { request }: GroupCommand<"Heartbeat">,
   ask: AskId,
+  context: DecideContext,
   outcome: Outcome,
 ): void => {
   const reply = (errorCode: number): void => outcome.answer<"Heartbeat">(ask, { throttleTimeMs: 0, errorCode });
@@ -183,6 +185,12 @@ export const heartbeatClassicGroup = (
   if (error !== Errors.NONE) return reply(error);
   if (request.generationId !== group.generation) return reply(Errors.ILLEGAL_GENERATION);
   touchMember(group, request.memberId, outcome);
+  if (group.state === "Stable" && buggify("a classic group rebalances for nothing", 0.1)) {
+    const change = rebalance(group, context, outcome);
+    change.prepareRebalance();
+    change.finish();
+    return reply(Errors.REBALANCE_IN_PROGRESS);
+  }
   reply(group.state === "PreparingRebalance" ? Errors.REBALANCE_IN_PROGRESS : Errors.NONE);
 };
 

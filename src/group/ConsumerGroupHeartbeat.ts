@@ -21,8 +21,10 @@
  * group epoch) and move this one member towards it (`ConsumerGroupReconciliation`), in this order and in one batch.
  * What must stay true: a heartbeat changes its own member and the targets, never what another member owns.
  */
+
 import { type ApiError, apiError } from "../metadata/ApiError.ts";
 import { topicNames } from "../metadata/MetadataImage.ts";
+import { buggify } from "../prelude/Buggify.ts";
 import { Errors } from "../protocol/Errors.ts";
 import type { ConsumerGroupHeartbeatRequest } from "../protocol/generated/ConsumerGroupHeartbeatRequest.ts";
 import type { ConsumerGroupHeartbeatResponse } from "../protocol/generated/ConsumerGroupHeartbeatResponse.ts";
@@ -174,7 +176,8 @@ export const heartbeat = (
     request.rebalanceTimeoutMs !== -1 &&
     (request.subscribedTopicNames !== null || request.subscribedTopicRegex !== null) &&
     reported !== null;
-  const tells = request.memberEpoch === JOIN_EPOCH || isFullRequest || !sameOwned(member.assigned, moved.assigned);
+  const isNews = request.memberEpoch === JOIN_EPOCH || isFullRequest || !sameOwned(member.assigned, moved.assigned);
+  const tells = isNews || buggify("a member is told its assignment again");
   return {
     throttleTimeMs: 0,
     errorCode: Errors.NONE,

@@ -142,9 +142,9 @@ const sync = (command: GroupCommand<"SyncGroup">, deciding: Deciding): void => {
 };
 
 const heartbeat = (command: GroupCommand<"Heartbeat">, deciding: Deciding): void => {
-  const { state, ask, outcome } = deciding;
+  const { state, context, ask, outcome } = deciding;
   const group = groupOf(state, command.request.groupId);
-  if (group?.kind === "classic") return heartbeatClassicGroup(group, command, ask, outcome);
+  if (group?.kind === "classic") return heartbeatClassicGroup(group, command, ask, context, outcome);
   if (group !== undefined) return consumerGroupProtocol.classicHeartbeat(group, command, deciding);
   outcome.answer<"Heartbeat">(ask, { throttleTimeMs: 0, errorCode: Errors.UNKNOWN_MEMBER_ID });
 };

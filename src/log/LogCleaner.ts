@@ -7,7 +7,9 @@
  * last batch of a group stays, if need be without records, so that a segment still ends where the next one begins and a
  * lost write is never taken for compaction.
  */
+
 import type { Disk } from "../platform/Disk.ts";
+import { buggify } from "../prelude/Buggify.ts";
 import { isPending, type Offset, type Position, type Timestamp } from "../prelude/Types.ts";
 import { readBatchInfo } from "../record/RecordBatch.ts";
 import { readBatches } from "./BatchScan.ts";
@@ -110,7 +112,7 @@ const eachChunk = async (
       next = behind < size ? read(behind) : undefined;
       if (!(await visit(chunk, position, behind === size))) return false;
       position = behind;
-      if (pace.spent(length)) await pace.rest();
+      if (pace.spent(length) || buggify("a cleaner rests early")) await pace.rest();
     }
     return true;
   } finally {
@@ -150,7 +152,7 @@ export const buildOffsetMap = async (
       const indexed = await work.index(chunk, from);
       if (indexed.damagedAt !== undefined) throw damaged(segment, position + indexed.damagedAt);
       latest = indexed.latestOffset;
-      return !indexed.full;
+      return !indexed.full && !(latest >= from && buggify("a cleaner's map is full early"));
     });
     if (!whole) return Math.max(from, latest + 1);
   }
@@ -177,7 +179,8 @@ export const groupSegments = (log: UnifiedLog, endOffset: Offset): Source[][] =>
     const source = { segment, endOffset: segments[index + 1]!.baseOffset };
     const range = source.endOffset - 1 - (group?.[0]?.segment.baseOffset ?? 0);
     const indexed = (total / Math.max(1, indexIntervalBytes)) * 12;
-    if (group !== undefined && total <= segmentBytes && indexed <= segmentIndexBytes && range <= 0x7fff_ffff) {
+    const fits = total <= segmentBytes && indexed <= segmentIndexBytes && range <= 0x7fff_ffff;
+    if (group !== undefined && fits && !buggify("cleaned segments stay apart")) {
       group.push(source);
       size = total;
     } else {

@@ -6,7 +6,9 @@
  * What must stay true: the chunks of one log are contiguous in offsets and end at its written end, so that an offset
  * at or above the first chunk's is here completely.
  */
+
 import { allocateUninitialised } from "../platform/Memory.ts";
+import { buggify } from "../prelude/Buggify.ts";
 import type { Offset } from "../prelude/Types.ts";
 import { baseOffsetOf, batchSize, lastOffsetOf } from "../record/RecordBatch.ts";
 
@@ -123,7 +125,7 @@ export class LogTail {
       if (this.chunks.length > 0) this.clear();
       return;
     }
-    if (size > this.budget.limit) {
+    if (size > this.budget.limit || buggify("the tail of a log is dropped")) {
       this.clear();
       return;
     }

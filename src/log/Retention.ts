@@ -6,6 +6,7 @@
  * What must stay true (Ret1–Ret3): only a prefix of whole segments goes, nothing at or above the high watermark; the
  * answer is an offset at which a segment begins, or the log's end when the active one goes as well; it never goes back.
  */
+import { buggify } from "../prelude/Buggify.ts";
 import type { Offset, Timestamp } from "../prelude/Types.ts";
 
 export interface RetentionRules {
@@ -57,6 +58,7 @@ export class RetentionScan {
     // An empty active segment is what remains of a log that lost everything.
     if (segment.endOffset > this.bounds.highWatermark || (segment.active && segment.size === 0)) return false;
     if (!this.belowStart(segment) && !this.tooMuch(segment) && !this.tooOld(segment)) return false;
+    if (buggify("a round of retention ends early", 0.5)) return false;
     this.surplus -= segment.size;
     this.start = Math.max(this.start, segment.endOffset);
     return true;

@@ -8,6 +8,7 @@
  * What must stay true: readers see written bytes only, whole batches, nothing at or above their bound; after a failed
  * write the log takes nothing more and is opened again (`LogLoader.reload`); no file a reader holds is closed.
  */
+
 import type { Disk, DiskFile } from "../platform/Disk.ts";
 import { DiskError } from "../platform/Disk.ts";
 import { allocateUninitialised } from "../platform/Memory.ts";
@@ -249,6 +250,7 @@ export class UnifiedLog {
     const size = segment.size + group.size;
     if (size === 0) return info.lastOffset - segment.baseOffset > MAX_RELATIVE_OFFSET;
     if (size + info.sizeInBytes > config.segmentBytes) return true;
+    if (buggify("a segment ends early", 0.2)) return true;
     if (info.lastOffset - segment.baseOffset > MAX_RELATIVE_OFFSET) return true;
     const rollMs = config.segmentMs - config.segmentJitterMs;
     if (group.firstTimestamp >= 0) {

@@ -4,12 +4,13 @@
  * costs one comparison; a mark only chooses between behaviours that are both right.
  */
 
-type Chooser = (name: string) => boolean;
+/** `share`: how often of its turns the mark asks for, 0 to 1, where each turn is dear. */
+type Chooser = (name: string, share: number) => boolean;
 
 let chooser: Chooser | undefined;
 
-/** Whether the rare branch called `name` is to be taken now. */
-export const buggify = (name: string): boolean => chooser?.(name) ?? false;
+/** Whether the rare branch called `name` is to be taken now; `share` makes it rarer still where it costs much. */
+export const buggify = (name: string, share = 1): boolean => chooser?.(name, share) ?? false;
 
 /** Installs what chooses (a simulation's seed), or removes it; answers what was there before. */
 export const chooseBuggify = (next: Chooser | undefined): Chooser | undefined => {

@@ -184,7 +184,7 @@ describe("Simulation", () => {
     expect(buggify("test.mark")).toBe(false);
     let seedsThatFired = 0;
     for (let seed = 0; seed < 60; seed++) {
-      const world = new Simulation({ seed });
+      const world = new Simulation({ seed, buggify: true });
       const fired = world.run(async () => {
         let count = 0;
         for (let i = 0; i < 200; i++) if (buggify("test.mark")) count += 1;
