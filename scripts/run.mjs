@@ -9,6 +9,7 @@
  *   run.mjs [SERVER OPTIONS]     the broker (actors/main.ts)
  *   run.mjs test [OPTIONS]       bun test
  *   run.mjs install              only what a first start would install
+ *   run.mjs simulate [OPTIONS]   scripts/simulate.ts, in a clone
  *   run.mjs FILE.ts [ARGS]       that script, under Bun (also a tool's launcher in node_modules)
  *
  * This file must parse on any Node from 18 on and must import nothing outside Node's own library.
@@ -30,6 +31,7 @@ const stampFile = join(cache, "installed.json");
 /** The program: its sources, or in the installed package what they were built into. */
 const sources = join(root, "actors", "main.ts");
 const program = existsSync(sources) ? sources : join(root, "dist", "bun", "main.js");
+const simulation = join(root, "scripts", "simulate.ts");
 const windows = process.platform === "win32";
 const executable = windows ? "bun.exe" : "bun";
 
@@ -215,6 +217,8 @@ if (verb === "install") {
   process.chdir(root);
   // Bun's own limit of 5 s per test is for an idle machine; a test that hangs is still found.
   runChild(bun, ["test", "--timeout=30000", ...rest.filter((argument) => argument !== "--")]);
+} else if (verb === "simulate" && existsSync(simulation)) {
+  runChild(bun, [simulation, ...rest]);
 } else if (verb?.endsWith(".ts") || verb?.startsWith("node_modules/")) {
   runChild(bun, [resolve(root, verb), ...rest]);
 } else if (inProcess && !installed) {

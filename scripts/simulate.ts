@@ -2,68 +2,25 @@
  * `bun run simulate`: runs scenarios under one seed after the other until stopped, or until one fails; for a failure it
  * prints the seed, the commit, the command that replays it, and the smallest failing variant it finds. What must stay
  * true: exit code 0 only when every seed held; a seed's run depends on (scenario, seed, commit, Bun) and on nothing here.
- *
- *   --scenario NAME    only that scenario; several with commas (default: all, in turn)
- *   --seeds N          seeds per scenario (default: no end)      --from N   the first seed (default 1)
- *   --minutes M        stop after so long                        --jobs N   processes (default 2)
- *   --seed N           replay one seed (of one scenario)         --trace    with its whole trace
- *   --budget N         runs to spend on a smaller variant of a failure (default 120)
- *   --keep-going       count failures instead of stopping at the first one
- *   --json             the totals as one JSON object at the end
- *   --totals FILE      go on from the totals in the file (made when it is not there), and keep them in it
- *   --merge FILES      add up totals and print them
- *   --determinism N    run N seeds of every scenario in two processes each: every trace must be the same
- *   --mutant NAME      with that planted bug (test/simulation/support/Mutants.ts)
- *   --mutants          how many seeds each planted bug takes to be found (at most --seeds, default 2000)
- *   --list             the scenarios
  */
 import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
-import { parseArgs } from "node:util";
 import { SCENARIOS, scenarioOf } from "../actors/testing/Scenarios.ts";
 import { MUTANTS, mutantOf } from "../test/simulation/support/Mutants.ts";
+import { parseSimulateArguments, type Task } from "./simulate/Arguments.ts";
+import { marksInSource } from "./simulate/Marks.ts";
+import { runReal } from "./simulate/Real.ts";
 import { commitOf, replay } from "./simulate/Replay.ts";
 import { type SavedTotals, type Told, Totals } from "./simulate/Totals.ts";
 import { runChildren, type Work, work } from "./simulate/Workers.ts";
 
-const { values: options, positionals } = parseArgs({
-  args: process.argv.slice(2),
-  allowPositionals: true,
-  options: {
-    scenario: { type: "string" },
-    seeds: { type: "string" },
-    from: { type: "string" },
-    minutes: { type: "string" },
-    jobs: { type: "string", default: "2" },
-    seed: { type: "string" },
-    trace: { type: "boolean", default: false },
-    budget: { type: "string", default: "120" },
-    "keep-going": { type: "boolean", default: false },
-    json: { type: "boolean", default: false },
-    totals: { type: "string" },
-    merge: { type: "boolean", default: false },
-    determinism: { type: "string" },
-    mutants: { type: "boolean", default: false },
-    mutant: { type: "string" },
-    list: { type: "boolean", default: false },
-    worker: { type: "string" },
-  },
-});
-
-const numberOf = (name: string, text: string | undefined): number | undefined => {
-  if (text === undefined) return undefined;
-  const value = Number(text);
-  if (!(value >= 0)) {
-    console.error(`odradek: --${name} ${text}: a number from 0 on is allowed`);
-    process.exit(2);
-  }
-  return value;
-};
-
-const names = options.scenario?.split(",").map((name) => scenarioOf(name).name) ?? SCENARIOS.map(({ name }) => name);
-const jobs = Math.max(1, numberOf("jobs", options.jobs)!);
-const minutes = numberOf("minutes", options.minutes);
-const budget = numberOf("budget", options.budget)!;
-const replayOptions = { trace: options.trace, json: options.json, budget };
+const parsed = parseSimulateArguments(process.argv.slice(2));
+if (parsed.kind !== "run") {
+  if (parsed.kind === "help") process.stdout.write(parsed.text);
+  else console.error(`odradek: ${parsed.message}`);
+  process.exit(parsed.kind === "help" ? 0 : 2);
+}
+const { task, scenarios, minutes, jobs, json, ...options } = parsed.arguments;
+const replayOptions = { trace: options.trace, json, budget: options.budget };
 
 const readTotals = (path: string): SavedTotals => JSON.parse(readFileSync(path, "utf8")) as SavedTotals;
 
@@ -79,8 +36,9 @@ const explore = async (): Promise<boolean> => {
   if (file !== undefined && existsSync(file)) totals.merge(readTotals(file));
   const before = totals.seeds;
   totals.at(commitOf());
-  const from = numberOf("from", options.from) ?? totals.next;
-  const seeds = numberOf("seeds", options.seeds) ?? Number.MAX_SAFE_INTEGER;
+  totals.expect(marksInSource());
+  const from = options.from ?? totals.next;
+  const seeds = options.seeds ?? Number.MAX_SAFE_INTEGER;
   const started = performance.now();
   const seconds = (): number => (performance.now() - started) / 1000;
   const done = new Map<number, number>();
@@ -91,11 +49,11 @@ const explore = async (): Promise<boolean> => {
     totals.coreSeconds += (seconds() - spent) * jobs;
     spent = seconds();
     // The next seed is the first that not every scenario has run.
-    while (done.get(totals.next) === names.length) totals.next += 1;
+    while (done.get(totals.next) === scenarios.length) totals.next += 1;
     if (file !== undefined) saveTotals(file, totals);
   };
   totals.next = from;
-  const job: Work = { scenarios: names, from, seeds };
+  const job: Work = { scenarios, from, seeds };
   const whole = await runChildren(import.meta.path, job, {
     jobs,
     minutes,
@@ -112,12 +70,12 @@ const explore = async (): Promise<boolean> => {
         failed ??= run;
         console.error(`\n${run.scenario} ${run.seed}: ${run.violations[0]}`);
       }
-      return failed === undefined || options["keep-going"];
+      return failed === undefined || options.keepGoing;
     },
   });
   if (process.stderr.isTTY) process.stderr.write("\n");
   keep();
-  if (options.json) {
+  if (json) {
     const own = totals.seeds - before;
     const perSecond = own / seconds();
     console.log(
@@ -136,7 +94,7 @@ const explore = async (): Promise<boolean> => {
     console.log(totals.progress(seconds(), jobs));
     const { unreached } = totals;
     if (unreached.length > 0) console.log(`marks never reached: ${unreached.join(", ")}`);
-    if (failed !== undefined && !options["keep-going"]) replay(failed.scenario, failed.seed, replayOptions);
+    if (failed !== undefined && !options.keepGoing) replay(failed.scenario, failed.seed, replayOptions);
   }
   return totals.failed === 0 && whole;
 };
@@ -145,7 +103,7 @@ const explore = async (): Promise<boolean> => {
 const checkDeterminism = async (seeds: number): Promise<boolean> => {
   const run = async (): Promise<Map<string, string>> => {
     const hashes = new Map<string, string>();
-    const job: Work = { scenarios: names, from: numberOf("from", options.from) ?? 1, seeds };
+    const job: Work = { scenarios, from: options.from ?? 1, seeds };
     await runChildren(import.meta.path, job, {
       jobs: Math.max(1, jobs >> 1),
       onRun: ({ scenario, seed, hash }) => {
@@ -156,7 +114,7 @@ const checkDeterminism = async (seeds: number): Promise<boolean> => {
     return hashes;
   };
   const [first, second] = await Promise.all([run(), run()]);
-  const expected = seeds * names.length;
+  const expected = seeds * scenarios.length;
   const different = [...first].filter(([name, hash]) => second.get(name) !== hash).map(([name]) => name);
   const distinct = new Set(first.values()).size;
   for (const name of different) console.log(`${name}: two processes, two traces`);
@@ -168,8 +126,8 @@ const checkDeterminism = async (seeds: number): Promise<boolean> => {
 
 /** Seeds to detection of every planted bug. */
 const huntMutants = async (): Promise<boolean> => {
-  const seeds = numberOf("seeds", options.seeds) ?? 2000;
-  const from = numberOf("from", options.from) ?? 1;
+  const seeds = options.seeds ?? 2000;
+  const from = options.from ?? 1;
   let all = true;
   console.log("| planted bug | scenario | seeds to detection | found as |\n|---|---|--:|---|");
   for (const { name, scenario } of MUTANTS) {
@@ -192,27 +150,58 @@ const huntMutants = async (): Promise<boolean> => {
   return all;
 };
 
-const mergeTotals = (): boolean => {
+const mergeTotals = (files: ReadonlyArray<string>): boolean => {
   const totals = new Totals();
-  for (const path of positionals) totals.merge(readTotals(path));
+  for (const path of files) totals.merge(readTotals(path));
   console.log(JSON.stringify(totals, undefined, 1));
   return totals.failed === 0;
 };
 
-const main = async (): Promise<boolean> => {
-  if (options.list) {
-    for (const { name, about } of SCENARIOS) console.log(`${name.padEnd(20)} ${about}`);
-    return true;
+/** One seed after the other against real processes; the trace of a failure is all there is to go by. */
+const runForReal = async (only: number | undefined): Promise<boolean> => {
+  const from = only ?? options.from ?? 1;
+  const until = performance.now() + (minutes ?? Number.POSITIVE_INFINITY) * 60_000;
+  const seeds = only === undefined ? (options.seeds ?? Number.MAX_SAFE_INTEGER) : 1;
+  let failed = 0;
+  for (let seed = from; seed < from + seeds; seed++) {
+    for (const name of scenarios) {
+      if (performance.now() > until) return failed === 0;
+      const { trace, ...run } = await runReal(scenarioOf(name), seed);
+      const held = run.violations.length === 0;
+      if (!held) failed += 1;
+      const faults = Object.entries(run.faults).map(([kind, count]) => `${kind} ${count}`);
+      const line = `${name} ${seed}: ${held ? "held" : "FAILED"}, ${run.seconds.toFixed(1)} s, ${run.operations} operations, ${faults.join(", ")}`;
+      console.log(json ? JSON.stringify({ ...run, commit: commitOf() }) : line);
+      if (options.trace || !held) for (const each of trace) console.log(`  ${each}`);
+      if (!held) for (const each of run.violations) console.error(`${name} ${seed}: ${each}`);
+      if (!held && !options.keepGoing) return false;
+    }
   }
-  if (options.merge) return mergeTotals();
-  if (options.mutants) return huntMutants();
-  if (options.determinism !== undefined) return checkDeterminism(numberOf("determinism", options.determinism)!);
-  if (options.seed === undefined) return explore();
-  if (options.mutant !== undefined) mutantOf(options.mutant).plant();
-  return names.map((name) => replay(name, Number(options.seed), replayOptions)).every((held) => held);
+  return failed === 0;
 };
 
-if (options.worker === undefined) process.exit((await main()) ? 0 : 1);
-const job = JSON.parse(options.worker) as Work & { readonly index: number; readonly jobs: number };
+const main = async (task: Exclude<Task, { type: "work" }>): Promise<boolean> => {
+  switch (task.type) {
+    case "list":
+      for (const { name, about } of SCENARIOS) console.log(`${name.padEnd(20)} ${about}`);
+      return true;
+    case "merge":
+      return mergeTotals(task.files);
+    case "mutants":
+      return huntMutants();
+    case "determinism":
+      return checkDeterminism(task.seeds);
+    case "real":
+      return runForReal(task.seed);
+    case "replay":
+      if (options.mutant !== undefined) mutantOf(options.mutant).plant();
+      return scenarios.map((name) => replay(name, task.seed, replayOptions)).every((held) => held);
+    case "explore":
+      return explore();
+  }
+};
+
+if (task.type !== "work") process.exit((await main(task)) ? 0 : 1);
+const job = JSON.parse(task.job) as Work & { readonly index: number; readonly jobs: number };
 if (job.mutant !== undefined) mutantOf(job.mutant).plant();
 await work(job, job.index, job.jobs);

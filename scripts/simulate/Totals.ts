@@ -125,7 +125,15 @@ export class Totals {
     return this.failures.length;
   }
 
-  /** `buggify` marks that were asked and never fired. */
+  /** Marks there are, whether a run ever asks for them or not. */
+  expect(marks: ReadonlyArray<string>): void {
+    sum(
+      this.marks,
+      marks.map((mark) => [mark, 0]),
+    );
+  }
+
+  /** `buggify` marks that never fired. */
   get unreached(): string[] {
     return [...this.marks].filter(([, count]) => count === 0).map(([mark]) => mark);
   }

@@ -67,6 +67,7 @@ const suiteFiles = [
   "StreamProtocol",
   "HostilePeers",
   "Package",
+  "RealProcesses",
 ];
 
 interface Outcome {

@@ -9,12 +9,15 @@ import { failureOf, shrink } from "../../actors/simulation/Shrink.ts";
 import { Simulation } from "../../actors/simulation/Simulation.ts";
 import { FAULT_KINDS, planOf } from "../../actors/testing/Scenario.ts";
 import { SCENARIOS, scenarioOf } from "../../actors/testing/Scenarios.ts";
+import { parseSimulateArguments } from "../../scripts/simulate/Arguments.ts";
+import { marksInSource } from "../../scripts/simulate/Marks.ts";
 import type { SavedTotals } from "../../scripts/simulate/Totals.ts";
 import { makeBunCodecs } from "../../src/platform/BunCodecs.ts";
 import { MUTANTS, mutantOf } from "./support/Mutants.ts";
 
 const codecs = makeBunCodecs();
-const TIME = 180_000;
+/** For a machine that has much else to do. */
+const TIME = 900_000;
 
 const simulate = async (...args: string[]): Promise<{ code: number; out: string }> => {
   const script = join(import.meta.dir, "../../scripts/simulate.ts");
@@ -28,6 +31,9 @@ const SMALL_SEEDS = 760;
 const OTHER_SEEDS = 20;
 const others = SCENARIOS.map(({ name }) => name).filter((name) => name !== "small");
 
+/** Marks that fired in the runs so far. */
+const reached = new Set<string>();
+
 describe("scenarios", () => {
   test.each([
     ["small", SMALL_SEEDS, SMALL_SEEDS],
@@ -39,10 +45,20 @@ describe("scenarios", () => {
       const totals = JSON.parse(out.trim().split("\n").at(-1)!) as SavedTotals;
       expect({ failures: totals.failures, seeds: totals.seeds }).toEqual({ failures: [], seeds: runs });
       expect(totals.distinct).toBeGreaterThan(0.9 * runs);
+      // Together they are all marks there are: no third case.
+      const marks = Object.keys(totals.marks).sort();
+      expect(marks).toEqual(marksInSource());
+      expect([...totals.unreached].sort()).toEqual(marks.filter((mark) => totals.marks[mark] === 0));
+      for (const mark of marks) if (totals.marks[mark]! > 0) reached.add(mark);
       expect(SMALL_SEEDS + others.length * OTHER_SEEDS).toBeGreaterThanOrEqual(1000);
     },
     TIME,
   );
+
+  test("every rare branch that is marked is taken by some of them", () => {
+    expect([...reached].sort()).toEqual(marksInSource());
+    expect(reached.size).toBeGreaterThanOrEqual(20);
+  });
 
   test("every plan has at least twenty faults, and it is drawn from its seed alone; every kind occurs", () => {
     const kinds = new Set<string>();
@@ -100,6 +116,33 @@ describe("scenarios", () => {
       await new Promise<void>((resolve) => other.clock.after(0.5, resolve));
       expect(seen.sort()).toEqual(["data", "timer"]);
     });
+  });
+});
+
+describe("the command", () => {
+  test.each([
+    ["--seeds many", "--seeds many: expected a whole number from 1 on"],
+    ["--seeds 0", "--seeds 0: expected a whole number from 1 on"],
+    ["--seed", "--seed needs a value"],
+    ["--fast", "unknown option --fast"],
+    ["small", "unexpected argument small"],
+    ["--minutes soon", "--minutes soon: expected a number above 0"],
+    ["--real --scenario stream", "--scenario stream: allowed are small, produce"],
+    ["--mutant typo", "--mutant typo: allowed are no fsync of the log"],
+  ])("%s is one line that says what is wrong", (line, message) => {
+    const parsed = parseSimulateArguments(line.split(" "));
+    const told = parsed.kind === "error" ? parsed.message : "";
+    expect(told).toContain(message);
+    expect(told.split("\n")).toHaveLength(1);
+  });
+
+  test("--help wins over everything, and names every option", async () => {
+    expect((await simulate("--fast")).code).toBe(2);
+    const parsed = parseSimulateArguments(["--seed", "x", "--help"]);
+    expect(parsed.kind).toBe("help");
+    const text = parsed.kind === "help" ? parsed.text : "";
+    for (const name of ["seeds", "minutes", "scenario", "json", "seed", "trace", "mutants", "determinism", "real"])
+      expect(text).toContain(`--${name}`);
   });
 });
 

@@ -3,6 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { GroupBook } from "../../actors/testing/GroupBook.ts";
 import type { GroupNews } from "../../actors/testing/GroupMembership.ts";
 import { KeyedBook, type Written } from "../../actors/testing/KeyedBook.ts";
+import { lost } from "../../actors/testing/Play.ts";
 import { TransactionBook } from "../../actors/testing/TransactionBook.ts";
 
 const P0 = { topic: "t", partition: 0 };
@@ -287,5 +288,17 @@ describe("records that vanish", () => {
     expect(three.judgeExpiring(0, [found(1, 1, null), ...last], 2, 15)).toEqual(["Ret3: 0@1 is below the log start"]);
     three.deleting(0, 2);
     expect(three.judgeExpiring(0, last, 2, 5)).toEqual([]);
+  });
+});
+
+describe("the readers before and after the last crash", () => {
+  const seen = (...offsets: number[]) => new Map([[0, new Map(offsets.map((offset) => [offset, offset + 100]))]]);
+
+  test("what one was shown the other is shown, and more may have come", () => {
+    expect(lost(seen(0, 1, 3), seen(0, 1, 3, 4))).toEqual([]);
+    expect(lost(seen(0, 1, 3), seen(0, 1))).toEqual([
+      "lost: 1 records of 0 from 3 (103) on did not survive the last crash",
+    ]);
+    expect(lost(seen(0, 1), new Map())).toHaveLength(1);
   });
 });

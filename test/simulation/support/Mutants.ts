@@ -73,7 +73,7 @@ export const MUTANTS: ReadonlyArray<Mutant> = [
   {
     name: "no fsync of directories",
     scenario: "disk",
-    seed: 2,
+    seed: 1,
     plant: () =>
       replace(
         Partition.prototype,
@@ -164,7 +164,7 @@ export const MUTANTS: ReadonlyArray<Mutant> = [
   {
     name: "forget the window of batches",
     scenario: "idempotent",
-    seed: 3,
+    seed: 2,
     plant: () =>
       replace(
         ProducerStateManager.prototype,
@@ -311,7 +311,7 @@ export const MUTANTS: ReadonlyArray<Mutant> = [
   {
     name: "what is pipelined behind a lost first batch does not wait for it",
     scenario: "idempotent",
-    seed: 1,
+    seed: 64,
     plant: () => replace(LostFirstBatches.prototype, "mustWait", () => () => false),
   },
   {
@@ -333,13 +333,13 @@ export const MUTANTS: ReadonlyArray<Mutant> = [
   {
     name: "a group's partition is given before it is given up",
     scenario: "consumer-groups",
-    seed: 32,
+    seed: 42,
     plant: () => replace(ConsumerGroup.prototype, "isOwned", () => () => false),
   },
   {
     name: "a rebalance waits for nobody",
     scenario: "groups",
-    seed: 3,
+    seed: 2,
     plant: () =>
       replace(
         ClassicRebalance.prototype,
@@ -353,7 +353,7 @@ export const MUTANTS: ReadonlyArray<Mutant> = [
   {
     name: "a member is never missed",
     scenario: "groups",
-    seed: 2,
+    seed: 1,
     plant: () => replace(CoordinatorTimers.prototype, "due", () => () => false),
   },
   {
@@ -371,7 +371,7 @@ export const MUTANTS: ReadonlyArray<Mutant> = [
   {
     name: "now and then a committed offset is forgotten",
     scenario: "groups",
-    seed: 2,
+    seed: 1,
     plant: () =>
       replace(
         CommittedOffsets.prototype,
@@ -409,13 +409,13 @@ export const MUTANTS: ReadonlyArray<Mutant> = [
   {
     name: "complete before the markers are written",
     scenario: "transactions",
-    seed: 27,
+    seed: 3,
     plant: planted("complete before the markers are written"),
   },
   {
     name: "offsets count when they are written",
     scenario: "copy",
-    seed: 6,
+    seed: 4,
     plant: planted("offsets count when they are written"),
   },
   {
@@ -427,13 +427,13 @@ export const MUTANTS: ReadonlyArray<Mutant> = [
   {
     name: "prepared transactions are left alone after a crash",
     scenario: "copy",
-    seed: 63,
+    seed: 217,
     plant: planted("prepared transactions are left alone after a crash"),
   },
   {
     name: "compaction takes the last record of a key",
     scenario: "compaction",
-    seed: 2,
+    seed: 1,
     plant: () =>
       replace(
         OffsetMap.prototype,
@@ -448,7 +448,7 @@ export const MUTANTS: ReadonlyArray<Mutant> = [
   {
     name: "retention does not look at the time",
     scenario: "retention",
-    seed: 3,
+    seed: 2,
     plant: () => replace(RetentionScan.prototype, "tooOld", () => () => true),
   },
   {
