@@ -9,7 +9,6 @@
  * A defect in a turn: its askers are settled (`abandon`), the behaviour reloads once and goes on. The same defect in the
  * next turn, or a failing reload, takes the behaviour `offline`; its neighbours are not touched.
  */
-
 import * as Cause from "effect/Cause";
 import * as Effect from "effect/Effect";
 import * as Fiber from "effect/Fiber";

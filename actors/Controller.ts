@@ -4,7 +4,6 @@
  * records are durable, in the image and hosted, also a reply without records (it has seen what is before it); a failed
  * or fenced append ends this controller, because what it decided since is void.
  */
-
 import * as Effect from "effect/Effect";
 import type { ControllerPort, ProducerIdAndEpoch } from "../src/api/Ports.ts";
 import {

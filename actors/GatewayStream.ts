@@ -4,7 +4,6 @@
  * pushed beyond the credit; a cursor moves only past what was handed to the connection; a partition without news costs
  * one waiter and no bytes; what was read for a place that a seek or a removal has left meanwhile is not pushed.
  */
-
 import * as Exit from "effect/Exit";
 import { WaitingFetch } from "../src/api/DelayedFetch.ts";
 import type { Ports } from "../src/api/Ports.ts";

@@ -7,7 +7,6 @@
  * (its replay is its state); every asker is answered once; after a failed append nothing that was decided since counts:
  * whoever waits is told that this is not the coordinator, and the log is read again.
  */
-
 import type { EndOfTransaction, Timers } from "../src/api/Ports.ts";
 import type { BrokerConfig } from "../src/config/BrokerConfig.ts";
 import { type AskId, NO_ASK } from "../src/group/ClassicGroup.ts";

@@ -4,7 +4,6 @@
  * bucket: an idle broker ticks nothing. What must stay true: a task runs at most once, never before its deadline, and
  * never after its cancellation; tasks of one bucket run in the order they were added.
  */
-
 import type { Timers } from "../src/api/Ports.ts";
 import type { Clock } from "../src/platform/Clock.ts";
 import { buggify } from "../src/prelude/Buggify.ts";

@@ -8,7 +8,6 @@
  * whoever waits is told that this is not the coordinator, and the log is read again. A prepared transaction is always
  * being completed, an open one always has the sweep ahead of it (T12).
  */
-
 import type { Timers } from "../src/api/Ports.ts";
 import type { BrokerConfig } from "../src/config/BrokerConfig.ts";
 import { type MetadataImage, TRANSACTION_VERSION_FEATURE } from "../src/metadata/MetadataImage.ts";

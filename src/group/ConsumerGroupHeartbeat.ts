@@ -21,7 +21,6 @@
  * group epoch) and move this one member towards it (`ConsumerGroupReconciliation`), in this order and in one batch.
  * What must stay true: a heartbeat changes its own member and the targets, never what another member owns.
  */
-
 import { type ApiError, apiError } from "../metadata/ApiError.ts";
 import { topicNames } from "../metadata/MetadataImage.ts";
 import { buggify } from "../prelude/Buggify.ts";

@@ -7,7 +7,6 @@
  * last batch of a group stays, if need be without records, so that a segment still ends where the next one begins and a
  * lost write is never taken for compaction.
  */
-
 import type { Disk } from "../platform/Disk.ts";
 import { buggify } from "../prelude/Buggify.ts";
 import { isPending, type Offset, type Position, type Timestamp } from "../prelude/Types.ts";

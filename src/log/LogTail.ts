@@ -6,7 +6,6 @@
  * What must stay true: the chunks of one log are contiguous in offsets and end at its written end, so that an offset
  * at or above the first chunk's is here completely.
  */
-
 import { allocateUninitialised } from "../platform/Memory.ts";
 import { buggify } from "../prelude/Buggify.ts";
 import type { Offset } from "../prelude/Types.ts";

@@ -8,7 +8,6 @@
  * What must stay true: readers see written bytes only, whole batches, nothing at or above their bound; after a failed
  * write the log takes nothing more and is opened again (`LogLoader.reload`); no file a reader holds is closed.
  */
-
 import type { Disk, DiskFile } from "../platform/Disk.ts";
 import { DiskError } from "../platform/Disk.ts";
 import { allocateUninitialised } from "../platform/Memory.ts";
