@@ -72,12 +72,13 @@ export class Producer<Key, Value> {
 
   /**
    * Sends a record. Resolves when it is acknowledged; rejects with `KafkaError`, `CodecError` or `TimeoutError` when it
-   * was not written, and with `OutcomeUnknownError` when nobody can tell.
+   * was not written, and with `OutcomeUnknownError` when nobody can tell. A signal takes back a record that still waits for
+   * room; one that is on its way may be written all the same.
    */
   send(record: ProducerRecord<Key, Value>, options: { readonly signal?: AbortSignal } = {}): Promise<RecordMetadata> {
     if (this.closing !== undefined) return Promise.reject(new ClosedError("the producer"));
     if (options.signal?.aborted === true) return Promise.reject(options.signal.reason);
-    return abortable(this.intake.send(record), options.signal);
+    return this.intake.send(record, options.signal);
   }
 
   /** Resolves when there is room in the buffer: awaited before each `send` it keeps a loop from running ahead. */

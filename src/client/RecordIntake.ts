@@ -6,6 +6,7 @@
 import type { WireHeaders } from "../gateway/Messages.ts";
 import { Errors } from "../protocol/Errors.ts";
 import { partitionForKey } from "../record/Murmur2.ts";
+import { abortable } from "./Abortable.ts";
 import { ClientError, CodecError, KafkaError, TimeoutError, wireErrorOf } from "./ClientError.ts";
 import { bytes, type Codec } from "./Codec.ts";
 import { utf8Length } from "./Delivery.ts";
@@ -63,19 +64,34 @@ export class RecordIntake<Key, Value> {
     this.sender = new Sender(session, { ...batching, acks, idempotent, transactionalId, codec: 0 }, () => this.admit());
   }
 
-  send(record: ProducerRecord<Key, Value>): Promise<RecordMetadata> {
+  /** A signal takes the record back as long as it waits here. */
+  send(record: ProducerRecord<Key, Value>, signal?: AbortSignal): Promise<RecordMetadata> {
     let encoded: { readonly record: SentRecord["record"]; readonly bytes: number };
     try {
       encoded = this.encode(record);
     } catch (error) {
       return Promise.reject(error);
     }
-    return new Promise((resolve, reject) => {
-      const { topic, partition } = record;
-      const since = this.session.platform.clock.monotonic();
-      this.waiting.push({ topic, partition, sent: { ...encoded, resolve, reject }, since });
-      this.admit();
-    });
+    const { promise, resolve, reject } = Promise.withResolvers<RecordMetadata>();
+    const { topic, partition } = record;
+    const since = this.session.platform.clock.monotonic();
+    const waiting: Waiting = { topic, partition, sent: { ...encoded, resolve, reject }, since };
+    this.waiting.push(waiting);
+    this.admit();
+    if (signal === undefined) return promise;
+    const withdraw = (): void => this.withdraw(waiting);
+    signal.addEventListener("abort", withdraw, { once: true });
+    const settled = (): void => signal.removeEventListener("abort", withdraw);
+    promise.then(settled, settled);
+    return abortable(promise, signal);
+  }
+
+  private withdraw(waiting: Waiting): void {
+    const at = this.waiting.indexOf(waiting);
+    if (at < 0) return;
+    this.waiting.splice(at, 1);
+    if (at === 0) this.unblock();
+    this.admit();
   }
 
   get hasRoom(): boolean {

@@ -150,6 +150,28 @@ describe("records", () => {
     expect(seen(produced)).toEqual(["0#0: a b", "0#2: c d e"]);
   });
 
+  test("that wait for room are taken back by their signal, and those behind them go on", async () => {
+    const { produced, producer, ack } = await producing({ bufferBytes: 1 });
+    const control = new AbortController();
+    const reason = new Error("enough");
+    const send = (value: string, signal?: AbortSignal) =>
+      producer.send({ topic: "t", partition: 0, value }, signal === undefined ? {} : { signal });
+    const first = send("first", control.signal).catch((error: unknown) => error);
+    const second = send("second", control.signal).catch((error: unknown) => error);
+    const third = send("third");
+    await settled();
+    control.abort(reason);
+    // The first is on its way: only the waiting for it ends.
+    expect([await first, await second]).toEqual([reason, reason]);
+    ack(produced[0]!, 0);
+    await settled();
+    ack(produced[1]!, 1);
+    expect(await third).toMatchObject({ offset: 1 });
+    await producer.flush();
+    expect(seen(produced)).toHaveLength(2);
+    expect(produced.map(producedIn).flatMap(({ values }) => values)).toEqual(["first", "third"]);
+  });
+
   test("flush sends at once and waits until all is settled", async () => {
     const { dialogue, producer, produced, send, ack } = await producing({ lingerMs: 10_000 });
     void send("a");
