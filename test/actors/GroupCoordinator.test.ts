@@ -191,6 +191,19 @@ describe("group coordinators in a broker", () => {
     });
   }
 
+  test("while a coordinator reads its log it says so, and takes nothing; then what was committed is there", () => {
+    simulated(1, async (world) => {
+      await coordinated(world);
+      expect(await commit(world, 5)).toBe(Errors.NONE);
+      const next = await world.restart();
+      await next.client.topic("t");
+      expect(await commit(next, 6)).toBe(Errors.COORDINATOR_LOAD_IN_PROGRESS);
+      await coordinated(next);
+      expect(await fetchOffset(next)).toBe(5);
+      next.client.close();
+    });
+  });
+
   test("a failed append is not an answer: the client looks for the coordinator, which has read its log again", () => {
     simulated(6, async (world) => {
       await coordinated(world);

@@ -3,6 +3,7 @@
  * alike, so that one order of everything and no clock decides what is answered.
  */
 import { drawGroupProgram, type GroupProgram, groupTranscript } from "./GroupPrograms.ts";
+import { drawOffsetProgram, type OffsetProgram, offsetTranscript } from "./OffsetPrograms.ts";
 import type { Place } from "./Talk.ts";
 import { drawTransactionProgram, type TransactionProgram, transactionTranscript } from "./TransactionPrograms.ts";
 
@@ -16,7 +17,7 @@ export const SETTINGS: Readonly<Record<string, string>> = {
   "group.consumer.max.session.timeout.ms": "1200000",
 };
 
-export type Program = GroupProgram | TransactionProgram;
+export type Program = GroupProgram | OffsetProgram | TransactionProgram;
 
 /** A kind of program: the one of a seed, and what a broker answers to one. */
 export interface Kind {
@@ -28,6 +29,10 @@ export const KINDS: Readonly<Record<string, Kind>> = {
   groups: {
     draw: drawGroupProgram,
     transcript: (place, program, run) => groupTranscript(place, program as GroupProgram, run),
+  },
+  offsets: {
+    draw: drawOffsetProgram,
+    transcript: (place, program, run) => offsetTranscript(place, program as OffsetProgram, run),
   },
   transactions: {
     draw: drawTransactionProgram,

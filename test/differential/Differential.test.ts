@@ -1,5 +1,5 @@
 /**
- * Programs about groups and transactions against the broker on simulated ports: every answer, and what administrators see
+ * Programs about groups, offsets and transactions against the broker on simulated ports: every answer, and what administrators see
  * after every step, is what Apache Kafka 4.3.1 gave (`compare.ts` records them).
  */
 import { describe, expect, test } from "bun:test";

@@ -1,7 +1,7 @@
 /**
  * Runs programs against Apache Kafka and ours, and prints where their answers part, with the smallest program found that shows it:
  *
- *     node scripts/run.mjs test/differential/compare.ts KAFKA-PORT groups|transactions FIRST-SEED COUNT [FILE]
+ *     node scripts/run.mjs test/differential/compare.ts KAFKA-PORT groups|offsets|transactions FIRST-SEED COUNT [FILE]
  *
  * Ours is started here, Kafka before with the settings of `Brokers.ts`. With FILE the programs on which both agree are
  * recorded there, as the test reads them. A difference counts when Kafka answers the same again and again (it has choices of
@@ -47,7 +47,10 @@ const steady = async (program: Program): Promise<string[] | undefined> => {
 };
 
 const without = (program: Program, from: number, size: number): Program =>
-  ({ steps: (program.steps as unknown[]).filter((_, index) => index < from || index >= from + size) }) as Program;
+  ({
+    ...program,
+    steps: (program.steps as unknown[]).filter((_, index) => index < from || index >= from + size),
+  }) as Program;
 
 /** Nothing behind the difference, then runs of steps left out as long as there is one. */
 const shrunk = async (program: Program, found: Difference): Promise<[Program, Difference]> => {

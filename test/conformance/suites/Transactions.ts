@@ -3,6 +3,7 @@
  * JavaScript and C that must move every record from one topic to another exactly once, with aborts, while the broker and
  * they themselves are killed. What is copied is read with read_committed and compared with what was there, in order.
  */
+import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { Broker } from "../support/Brokers.ts";
 import { compiled, javaArguments, kafkaLibs } from "../support/Cache.ts";
@@ -15,6 +16,7 @@ import {
   numberedLines,
   odradek,
 } from "../support/Clients.ts";
+import type { Fields } from "../support/Definitions.ts";
 import { coordinated, fetchOffsets } from "../support/GroupRequests.ts";
 import { waitFor } from "../support/Process.ts";
 import { Program } from "../support/Program.ts";
@@ -198,8 +200,24 @@ const copies = (
     const broker = await context.ownBroker(quickSweep);
     const copying = await Copying.begin(context, broker, 2, records);
     await copyThroughKills(context, copying, await copiers(copying), kills);
+    await expectReadable(broker, copying.group);
   },
 });
+
+/** Kafka's own tool reads what the coordinator has written, whole and with every transactional id of the copiers. */
+const expectReadable = async (broker: Broker, ids: string): Promise<void> => {
+  await broker.stop();
+  const folders = readdirSync(broker.dataDirectory).filter((each) => each.startsWith("__transaction_state-"));
+  const logs = folders
+    .map((each) => join(broker.dataDirectory, each, "00000000000000000000.log"))
+    .filter((file) => existsSync(file) && statSync(file).size > 0);
+  const decoded = ["--transaction-log-decoder", "--files", logs.join(",")];
+  const { stdout } = await javaTool(`${tools}.DumpLogSegments`, decoded);
+  for (const copier of [0, 1]) {
+    assert(stdout.includes(`"transactionalId":"${ids}-${copier}"`), `${ids}-${copier} in ${stdout.slice(0, 2000)}`);
+  }
+  assert(!/invalid|corrupt|could not/i.test(stdout), "every batch is whole");
+};
 
 export const suite: Suite = {
   name: "transactions",
@@ -273,6 +291,24 @@ export const suite: Suite = {
         equal([hanging?.topic, hanging?.producer, hanging?.startOffset], [other.name, other.id, 0], "found by ours");
         await odradekTransactions(broker.address, "abort", `${other.name}:0`, "--start-offset", "0");
         equal(await stableOffset(wire, other.name), 2, "the last stable offset after our abort");
+      },
+    },
+    {
+      name: "two-phase commit, InitProducerId v6, is not offered, and who asks for it loses the connection",
+      async run(context) {
+        const wire = await connected(context);
+        const { apiKeys } = await wire.call("ApiVersions", 3, { clientSoftwareName: "c", clientSoftwareVersion: "1" });
+        const offered = (apiKeys as readonly Fields[]).find(({ apiKey }) => apiKey === 22);
+        equal(offered?.maxVersion, 5, "the newest InitProducerId");
+        await wire.send("InitProducerId", 6, {
+          transactionalId: context.topic("tx"),
+          transactionTimeoutMs: 60_000,
+          producerId: -1,
+          producerEpoch: -1,
+          enable2Pc: true,
+          keepPreparedTxn: false,
+        });
+        await wire.expectClosed("InitProducerId v6");
       },
     },
     {
