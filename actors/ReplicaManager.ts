@@ -303,7 +303,8 @@ export class ReplicaManager implements ReplicaManagerPort {
 
   private settings(topic: HostedTopic): PartitionSettings {
     const policy = this.environment.config().string("log.flush.policy") as PartitionSettings["policy"];
-    const flushMs = policy === "interval" ? this.intervalMs() : topic.config.number("flush.ms");
+    const ownMs = topic.config.number("flush.ms");
+    const flushMs = policy === "interval" ? Math.min(this.intervalMs(), ownMs) : ownMs;
     return { policy, flushMessages: topic.config.number("flush.messages"), flushMs };
   }
 

@@ -63,6 +63,7 @@ const suiteFiles = [
   "Transactions",
   "CommandLine",
   "LogTools",
+  "LogDifferential",
   "StreamClient",
   "StreamProtocol",
   "HostilePeers",
