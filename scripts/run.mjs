@@ -18,7 +18,7 @@ import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { constants } from "node:os";
+import { constants, cpus } from "node:os";
 import { delimiter, dirname, join, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
@@ -215,8 +215,16 @@ if (verb === "install") {
 } else if (verb === "test") {
   // `bun test` runs where package.json is, whatever the working directory was.
   process.chdir(root);
-  // Bun's own limit of 5 s per test is for an idle machine; a test that hangs is still found.
-  runChild(bun, ["test", "--timeout=30000", ...rest.filter((argument) => argument !== "--")]);
+  // Bun's own limit of 5 s per test is for an idle machine; a test that hangs is still found. The files go to one process
+  // per core, up to what memory is for, and are counted in one summary; a process that dies is a failed test.
+  const processes = `--parallel=${Math.min(4, cpus().length)}`;
+  runChild(bun, [
+    "test",
+    "--timeout=30000",
+    processes,
+    "--no-isolate",
+    ...rest.filter((argument) => argument !== "--"),
+  ]);
 } else if (verb === "simulate" && existsSync(simulation)) {
   runChild(bun, [simulation, ...rest]);
 } else if (verb?.endsWith(".ts") || verb?.startsWith("node_modules/")) {
