@@ -183,13 +183,15 @@ function environment() {
 
 /** Runs Bun in a child; signals go to it, its exit code or signal becomes ours. */
 function runChild(bun, args) {
-  const child = spawn(bun, args, { stdio: "inherit", env: environment() });
   const signals = ["SIGTERM", "SIGINT", "SIGHUP"];
+  let child;
+  // Before there is a child: one that runs at once may be stopped before its parent has gone on.
   for (const signal of signals)
     process.on(signal, () => {
       // Ctrl-C at a terminal reaches the child by itself; twice would mean "at once".
       if (signal !== "SIGINT" || !process.stdin.isTTY) child.kill(signal);
     });
+  child = spawn(bun, args, { stdio: "inherit", env: environment() });
   child.on("error", (error) => fail(`cannot start ${bun}: ${error.message}`));
   child.on("exit", (code, signal) => {
     if (signal !== null) {
