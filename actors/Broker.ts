@@ -233,6 +233,7 @@ export const startBroker = (platform: Platform, options: BrokerOptions): Effect.
       get maxConnectionsPerIp() {
         return current().number("max.connections.per.ip");
       },
+      sendBufferBytes: config.number("socket.send.buffer.bytes"),
     };
     const listeners: Array<{ name: string; endpoint: Endpoint; listener: KafkaListener }> = [];
     for (const { name, bind } of bindings) {

@@ -9,6 +9,11 @@ import { Connection, type ConnectionEnvironment } from "./Connection.ts";
 export interface ConnectionLimits {
   readonly maxConnections: number;
   readonly maxConnectionsPerIp: number;
+  /**
+   * Kafka's `socket.send.buffer.bytes`; -1: the system's. With little in the kernel, an answer's bytes are still in the
+   * processor's cache when the peer takes them.
+   */
+  readonly sendBufferBytes: number;
 }
 
 /** For a socket that nobody serves. */
@@ -66,6 +71,7 @@ export class KafkaListener {
       return UNSERVED;
     }
     this.perHost.set(host, fromHost + 1);
+    if (this.limits.sendBufferBytes > 0) socket.limitSendBuffer?.(this.limits.sendBufferBytes);
     const connection = new Connection(this.nextConnectionId++, socket, {
       ...this.environment,
       closed: (closed) => {

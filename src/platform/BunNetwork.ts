@@ -4,6 +4,7 @@
  * side ends the connection (as Kafka's selector does on end of stream).
  */
 import type { Socket as BunSocket, SocketHandler as BunSocketHandler } from "bun";
+import { libc } from "./Libc.ts";
 import {
   type Endpoint,
   type Listener,
@@ -48,6 +49,12 @@ class Connection implements Socket {
     const taken = Math.max(0, this.socket.write(chunk));
     if (taken < chunk.length) this.starved = true;
     return taken;
+  }
+
+  limitSendBuffer(bytes: number): void {
+    // The descriptor is there, though the runtime's types do not say so.
+    const { fd }: { readonly fd?: unknown } = this.socket as object;
+    if (!this.closed && typeof fd === "number" && fd >= 0) libc()?.setSendBuffer(fd, bytes);
   }
 
   pause(): void {

@@ -11,6 +11,8 @@ export interface Libc {
   readonly readWarm: ((descriptor: number, target: Uint8Array, position: number) => number) | undefined;
   /** Takes an exclusive lock on the open file without waiting; false when another open file holds it. */
   readonly lockExclusive: (descriptor: number) => boolean;
+  /** Asks for a socket's send buffer (SO_SNDBUF) of so many bytes. */
+  readonly setSendBuffer: (descriptor: number, bytes: number) => void;
   /** Makes the descriptor's file system durable; blocks, so only for a worker. Undefined where there is no `syncfs`. */
   readonly syncFileSystem: ((descriptor: number) => boolean) | undefined;
 }
@@ -21,6 +23,9 @@ const F_OFD_SETLK = 37;
 const F_WRLCK = 1;
 const LOCK_EX_NB = 2 | 4;
 
+/** Level and name of SO_SNDBUF. */
+const SEND_BUFFER = { linux: [1, 7], darwin: [0xffff, 0x1001] } as const;
+
 const linuxNames = ["libc.so.6", "libc.musl-x86_64.so.1", "libc.musl-aarch64.so.1"];
 
 const loadLinux = (): Libc | undefined => {
@@ -30,6 +35,7 @@ const loadLinux = (): Libc | undefined => {
       preadv2: { args: ["i32", "ptr", "i32", "i64", "i32"], returns: FFIType.i64_fast },
       fcntl: { args: ["i32", "i32", "ptr"], returns: "i32" },
       syncfs: { args: ["i32"], returns: "i32" },
+      setsockopt: { args: ["i32", "i32", "i32", "ptr", "i32"], returns: "i32" },
     });
   for (const name of linuxNames) {
     let opened: ReturnType<typeof open>;
@@ -38,7 +44,7 @@ const loadLinux = (): Libc | undefined => {
     } catch {
       continue;
     }
-    const { preadv2, fcntl, syncfs } = opened.symbols;
+    const { preadv2, fcntl, syncfs, setsockopt } = opened.symbols;
     // struct iovec { void *base; size_t length; }: one, reused, because the call is over when it returns.
     const vector = new Float64Array(2);
     const words = new Uint32Array(vector.buffer);
@@ -57,6 +63,9 @@ const loadLinux = (): Libc | undefined => {
         request[0] = F_WRLCK;
         return fcntl(descriptor, F_OFD_SETLK, ptr(request)) === 0;
       },
+      setSendBuffer: (descriptor, bytes) => {
+        setsockopt(descriptor, ...SEND_BUFFER.linux, ptr(Int32Array.of(bytes)), 4);
+      },
       syncFileSystem: (descriptor) => syncfs(descriptor) === 0,
     };
   }
@@ -64,11 +73,17 @@ const loadLinux = (): Libc | undefined => {
 };
 
 const loadDarwin = (): Libc | undefined => {
-  const { dlopen }: typeof import("bun:ffi") = require("bun:ffi");
-  const { flock } = dlopen("libSystem.B.dylib", { flock: { args: ["i32", "i32"], returns: "i32" } }).symbols;
+  const { dlopen, ptr }: typeof import("bun:ffi") = require("bun:ffi");
+  const { flock, setsockopt } = dlopen("libSystem.B.dylib", {
+    flock: { args: ["i32", "i32"], returns: "i32" },
+    setsockopt: { args: ["i32", "i32", "i32", "ptr", "i32"], returns: "i32" },
+  }).symbols;
   return {
     readWarm: undefined,
     lockExclusive: (descriptor) => flock(descriptor, LOCK_EX_NB) === 0,
+    setSendBuffer: (descriptor, bytes) => {
+      setsockopt(descriptor, ...SEND_BUFFER.darwin, ptr(Int32Array.of(bytes)), 4);
+    },
     syncFileSystem: undefined,
   };
 };

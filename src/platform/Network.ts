@@ -26,6 +26,8 @@ export interface Socket {
    * taken was copied: the chunk is the caller's again.
    */
   write(chunk: Uint8Array): number;
+  /** Asks the system to take no more than about so many bytes ahead of the peer, where it can be asked. */
+  limitSendBuffer?(bytes: number): void;
   /** After `pause` nothing is delivered until `resume`. */
   pause(): void;
   resume(): void;

@@ -46,6 +46,26 @@ const codeOf = async (run: () => unknown): Promise<string> => {
 };
 
 describe("BunNetwork", () => {
+  test("a limited send buffer takes little ahead of a peer that does not read", async () => {
+    const takenWith = async (bytes: number | undefined): Promise<number> => {
+      const taken = Promise.withResolvers<number>();
+      const listener = listen((socket) => {
+        if (bytes !== undefined) socket.limitSendBuffer?.(bytes);
+        const chunk = new Uint8Array(64 * 1024);
+        let sum = 0;
+        for (let last = chunk.length; last === chunk.length; sum += last) last = socket.write(chunk);
+        taken.resolve(sum);
+        return idle;
+      });
+      const peer = await network.connect(listener.endpoint, idle);
+      peer.pause();
+      const sum = await taken.promise;
+      peer.destroy();
+      return sum;
+    };
+    expect(await takenWith(20_000)).toBeLessThan((await takenWith(undefined)) / 2);
+  });
+
   test("a port in use and a port nobody listens on are told by code", async () => {
     const listener = listen(() => idle);
     expect(listener.endpoint.port).toBeGreaterThan(0);
