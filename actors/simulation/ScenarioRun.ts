@@ -5,6 +5,7 @@
  */
 import type { Codecs } from "../../src/record/Compression.ts";
 import { HistoryRecorder, type Op } from "../testing/History.ts";
+import { type OldData, remember } from "../testing/OldData.ts";
 import { Play, type Theatre } from "../testing/Play.ts";
 import type { Plan, ScenarioFaultKind } from "../testing/Scenario.ts";
 import { type Machine, Stage } from "../testing/Stage.ts";
@@ -21,6 +22,15 @@ export interface RunOptions {
   readonly keepTrace?: boolean;
   /** Whether `buggify` marks fire (default true). */
   readonly buggify?: boolean;
+  /** The recorded data directories that plans name. */
+  readonly directoryOf?: (name: string) => OldDirectory;
+}
+
+/** A data directory and the list of what it holds. */
+export interface OldDirectory {
+  /** By path inside the data directory. */
+  readonly files: ReadonlyMap<string, Uint8Array>;
+  readonly data: OldData;
 }
 
 export interface RunResult {
@@ -64,8 +74,12 @@ export const runPlan = (plan: Plan, options: RunOptions): RunResult => {
   const theatre = new SimulatedTheatre(world, plan, options.codecs);
   const play = new Play(stage, theatre);
   try {
+    // Read before anything real is out of reach.
+    const old = plan.directory === undefined ? undefined : options.directoryOf?.(plan.directory);
+    if (plan.directory !== undefined && old === undefined) throw new Error(`there is no directory ${plan.directory}`);
+    if (old !== undefined) remember(stage, old.data);
     world.run(async () => {
-      theatre.open();
+      theatre.open(old?.files ?? new Map());
       await play.play();
       theatre.close();
     });
@@ -137,9 +151,12 @@ class SimulatedTheatre implements Theatre {
     return this.broker.generations;
   }
 
-  open(): void {
+  open(files: ReadonlyMap<string, Uint8Array>): void {
     this.operator.disk.makeDirectory(DATA);
-    this.disk.settle();
+    this.disk.restore(
+      new Map([...files].map(([path, bytes]) => [`${DATA}/${path}`, bytes])),
+      this.operator.clock.wall(),
+    );
     this.broker.start();
   }
 

@@ -184,6 +184,25 @@ export class SimulatedDisk {
     return new AttachedDisk(this, user);
   }
 
+  /** Puts files there, with their directories and last written at that time: what a world begins with. */
+  restore(files: ReadonlyMap<string, Uint8Array>, modifiedAt: number): void {
+    for (const [path, bytes] of files) {
+      let directory = this.root;
+      const parts = split(path);
+      for (const part of parts.slice(0, -1)) {
+        const inner = directory.entries.get(part) ?? new DirectoryNode();
+        if (inner.kind !== "directory") throw new DiskError("EEXIST", "restore", path);
+        directory.entries.set(part, inner);
+        directory = inner;
+      }
+      const file = new FileNode();
+      file.content.write(0, bytes);
+      file.modifiedAt = modifiedAt;
+      directory.entries.set(parts.at(-1)!, file);
+    }
+    this.settle();
+  }
+
   /** Makes everything durable: the state a world begins with. */
   settle(): void {
     for (const node of this.everything()) {

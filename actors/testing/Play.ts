@@ -3,6 +3,12 @@
  * finish in time, then fresh readers before and after a last crash, and the verdict of the checker and of the books. What
  * must stay true: equal plans played in equal worlds do the same; whatever went wrong is a violation, never a throw.
  */
+import {
+  GROUP_VERSION_FEATURE,
+  LATEST_GROUP_VERSION,
+  LATEST_TRANSACTION_VERSION,
+  TRANSACTION_VERSION_FEATURE,
+} from "../../src/metadata/MetadataImage.ts";
 import type { Clock } from "../../src/platform/Clock.ts";
 import type { TopicPartition } from "../../src/prelude/Types.ts";
 import { Errors } from "../../src/protocol/Errors.ts";
@@ -130,6 +136,7 @@ export class Play {
     await this.inTime(this.readEverything(readable, "after the last crash"), "reading after the last crash");
     stage.violation(...lost(before, this.visible));
     await this.inTime(this.checkTopics(), "listing the topics");
+    if (plan.directory !== undefined) await this.inTime(this.checkFeatures(), "asking for the features");
     for (const { name, vanishing } of plan.topics)
       if (vanishing) await this.inTime(this.checkVanishing(name), `reading ${name}`);
     stage.note("done");
@@ -281,6 +288,20 @@ export class Play {
     for (const [name, must] of stage.churned) {
       if (must === true && !listed.has(name)) stage.violation(`topic ${name} is lost: its creation was acknowledged`);
       if (must === false && listed.has(name)) stage.violation(`topic ${name} came back: its deletion was acknowledged`);
+    }
+    client.close();
+  }
+
+  /** What an earlier build's data had no level of is finalized at this build's. */
+  private async checkFeatures(): Promise<void> {
+    const { stage, theatre } = this;
+    const client = stage.client(theatre.machine("auditor of features", "10.1.0.7").machine);
+    const { features } = await client.retried("features", () => client.connection("any"));
+    for (const [name, level] of [
+      [GROUP_VERSION_FEATURE, LATEST_GROUP_VERSION],
+      [TRANSACTION_VERSION_FEATURE, LATEST_TRANSACTION_VERSION],
+    ] as const) {
+      if (features.get(name) !== level) stage.violation(`${name} is ${features.get(name)}, not ${level}`);
     }
     client.close();
   }

@@ -129,7 +129,7 @@ export interface Plan {
   readonly knobs: Knobs;
   readonly network: Partial<NetworkNature>;
   readonly subVia: SubscribedVia;
-  /** A recorded data directory that the first broker starts on. */
+  /** Name of a recorded data directory that the first broker starts on (`OldData.ts`). */
   readonly directory?: string;
 }
 
@@ -150,11 +150,14 @@ export interface Scenario {
     readonly name: string;
     readonly configs?: (random: SeededRandom, knobs: Knobs) => Readonly<Record<string, string>>;
     readonly vanishing?: boolean;
+    /** Default: one to three, as all the others. */
+    readonly partitions?: number;
   }>;
   readonly settings?: (random: SeededRandom) => Readonly<Record<string, string>>;
   readonly knobs?: Partial<Knobs>;
   readonly livenessMs?: number;
   readonly subVia?: SubscribedVia;
+  /** Name of a recorded data directory to begin with; its topics are among `topics`. */
   readonly directory?: string;
 }
 
@@ -205,8 +208,9 @@ export const planOf = (scenario: Scenario, seed: number): Plan => {
     "segment.ms": random.pick(["8", "50", "604800000"]),
     "index.interval.bytes": random.pick(["0", "64", "4096"]),
   };
-  const partitions = random.between(1, 3);
-  const topics = (scenario.topics ?? [{ name: TOPIC }]).map(({ name, configs, vanishing }): TopicPlan => {
+  const most = random.between(1, 3);
+  const topics = (scenario.topics ?? [{ name: TOPIC }]).map((topic): TopicPlan => {
+    const { name, configs, vanishing, partitions = most } = topic;
     return { name, partitions, configs: { ...common, ...configs?.(random, knobs) }, vanishing: vanishing ?? false };
   });
   return {

@@ -261,6 +261,29 @@ export const SCENARIOS: ReadonlyArray<Scenario> = [
     topics: [{ name: TOPIC, configs: expiring, vanishing: true }],
     settings: () => ({ "log.retention.check.interval.ms": "50", "log.initial.task.delay.ms": "20" }),
   },
+  {
+    name: "upgrade",
+    about: "a data directory of builds before transaction.version: all of it is there, and work goes on where it was",
+    clients: [
+      // First: their transactional ids are those of the clients of the old builds.
+      { kind: "copier", atLeast: 1, atMost: 2 },
+      { kind: "member", atLeast: 1, atMost: 2 },
+      { kind: "idempotent", atLeast: 1, atMost: 1 },
+    ],
+    faults: FAULT_KINDS.filter((kind) => kind !== "clock jump"),
+    windows: 24,
+    windowMs: [30, 60, 120],
+    steps: 8,
+    topics: [
+      { name: TOPIC, partitions: 2 },
+      { name: "copies", partitions: 2 },
+      { name: "compacted", partitions: 2, configs: compacted, vanishing: true },
+    ],
+    settings: () => ({ "log.cleaner.backoff.ms": "100" }),
+    subVia: "both",
+    livenessMs: 90_000,
+    directory: "upgrade",
+  },
 ];
 
 export const scenarioOf = (name: string): Scenario => {

@@ -37,7 +37,8 @@ export interface StageWorld {
 export class Stage {
   /** Key of a value that was sent. */
   readonly keyOf = new Map<Value, number>();
-  readonly producerIds = new Set<number>();
+  /** Transactional id of every producer id that was handed out; null: an idempotent producer's. */
+  readonly producerIds = new Map<number, string | null>();
   /** Topics of the admin clients by name: whether they must exist; undefined when nobody can tell. */
   readonly churned = new Map<string, boolean | undefined>();
   readonly groups: GroupBook;
@@ -127,6 +128,12 @@ export class Stage {
       this.keyOf.set(value, key);
       return value;
     });
+  }
+
+  /** A value that was sent before this run: none that is sent now is the same. */
+  knowValue(key: number, value: number): void {
+    this.nextValue = Math.max(this.nextValue, value + 1);
+    this.keyOf.set(value, key);
   }
 
   records(random: SeededRandom, values: ReadonlyArray<Value>): NewRecord[] {

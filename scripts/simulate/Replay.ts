@@ -4,6 +4,7 @@ import { shrink } from "../../actors/simulation/Shrink.ts";
 import { type Plan, planOf } from "../../actors/testing/Scenario.ts";
 import { scenarioOf } from "../../actors/testing/Scenarios.ts";
 import { makeBunCodecs } from "../../src/platform/BunCodecs.ts";
+import { directoryOf } from "../../test/simulation/support/OldDirectory.ts";
 import { told } from "./Totals.ts";
 
 const READ_LINES = 120;
@@ -37,7 +38,7 @@ export const replay = (
   options: { readonly trace: boolean; readonly json: boolean; readonly budget: number },
 ): boolean => {
   const codecs = makeBunCodecs();
-  const result = runPlan(planOf(scenarioOf(scenario), seed), { codecs, keepTrace: options.trace });
+  const result = runPlan(planOf(scenarioOf(scenario), seed), { codecs, directoryOf, keepTrace: options.trace });
   if (options.json) console.log(JSON.stringify({ ...told(result), commit: commitOf() }));
   if (options.trace) for (const line of result.trace) console.log(line);
   if (result.violations.length === 0) {
@@ -47,10 +48,10 @@ export const replay = (
   console.log(`\nscenario ${scenario}, seed ${seed} FAILED at commit ${commitOf()}`);
   for (const line of result.violations) console.log(`  ${line}`);
   console.log(`replay: ${replayCommand(scenario, seed)} --trace`);
-  const least = shrink(result, (plan) => runPlan(plan, { codecs }), options.budget);
+  const least = shrink(result, (plan) => runPlan(plan, { codecs, directoryOf }), options.budget);
   console.log(`\nthe smallest failing variant found:\n${describePlan(least.plan)}`);
   for (const line of least.violations) console.log(`  ${line}`);
-  const lines = readable(runPlan(least.plan, { codecs, keepTrace: true }));
+  const lines = readable(runPlan(least.plan, { codecs, directoryOf, keepTrace: true }));
   console.log(
     `\nits trace without deliveries (the last ${Math.min(READ_LINES, lines.length)} of ${lines.length} lines):`,
   );

@@ -7,6 +7,7 @@ import { keepTripwires } from "../../actors/simulation/Tripwires.ts";
 import { planOf } from "../../actors/testing/Scenario.ts";
 import { scenarioOf } from "../../actors/testing/Scenarios.ts";
 import { makeBunCodecs } from "../../src/platform/BunCodecs.ts";
+import { directoryOf } from "../../test/simulation/support/OldDirectory.ts";
 import { type Told, told } from "./Totals.ts";
 
 export interface Work {
@@ -34,7 +35,7 @@ export const work = async (
   });
   for (let seed = from + index; seed < from + seeds; seed += jobs) {
     for (const name of scenarios) {
-      const run = told(runPlan(planOf(scenarioOf(name), seed), { codecs }));
+      const run = told(runPlan(planOf(scenarioOf(name), seed), { codecs, directoryOf }));
       // They are reported when the event loop comes round.
       await new Promise((resolve) => setImmediate(resolve));
       const violations = [...run.violations, ...unhandled.splice(0)];

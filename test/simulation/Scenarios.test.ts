@@ -14,6 +14,7 @@ import { marksInSource } from "../../scripts/simulate/Marks.ts";
 import type { SavedTotals } from "../../scripts/simulate/Totals.ts";
 import { makeBunCodecs } from "../../src/platform/BunCodecs.ts";
 import { MUTANTS, mutantOf } from "./support/Mutants.ts";
+import { directoryOf } from "./support/OldDirectory.ts";
 
 const codecs = makeBunCodecs();
 /** For a machine that has much else to do. */
@@ -154,7 +155,8 @@ describe("planted bugs are caught, as a rule by their recorded seeds", () => {
       try {
         // Any change of production code gives every seed another run: then one of these has to show it.
         const seeds = [seed, ...Array.from({ length: 60 }, (_, index) => index + 1)];
-        const caught = (one: number) => runPlan(planOf(scenarioOf(scenario), one), { codecs }).violations.length > 0;
+        const caught = (one: number) =>
+          runPlan(planOf(scenarioOf(scenario), one), { codecs, directoryOf }).violations.length > 0;
         expect(seeds.some(caught)).toBe(true);
       } finally {
         unplant();
@@ -169,7 +171,7 @@ describe("planted bugs are caught, as a rule by their recorded seeds", () => {
       const { scenario, seed, plant } = mutantOf("a duplicate is answered with a new offset");
       const unplant = plant();
       try {
-        const run = (plan: Parameters<typeof runPlan>[0]) => runPlan(plan, { codecs });
+        const run = (plan: Parameters<typeof runPlan>[0]) => runPlan(plan, { codecs, directoryOf });
         const failed = run(planOf(scenarioOf(scenario), seed));
         const least = shrink(failed, run, 8);
         expect(failureOf(least.violations)).toBe(failureOf(failed.violations));

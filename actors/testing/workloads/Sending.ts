@@ -53,10 +53,12 @@ export const startProducer = async (
     }
   }
   const { producerId } = producer;
-  if (options.transactionalId === undefined) {
-    if (stage.producerIds.has(producerId)) stage.violation(`producer id ${producerId} was given out twice`);
-    stage.producerIds.add(producerId);
-  }
+  const { transactionalId = null } = options;
+  const owner = stage.producerIds.get(producerId);
+  // A transactional id keeps its own.
+  if (owner !== undefined && (owner === null || owner !== transactionalId))
+    stage.violation(`producer id ${producerId} was given out twice`);
+  stage.producerIds.set(producerId, transactionalId);
   return producer;
 };
 

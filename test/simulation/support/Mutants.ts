@@ -19,6 +19,7 @@ import { OffsetMap } from "../../../src/log/OffsetMap.ts";
 import { ProducerStateManager } from "../../../src/log/ProducerStateManager.ts";
 import { RetentionScan } from "../../../src/log/Retention.ts";
 import { UnifiedLog } from "../../../src/log/UnifiedLog.ts";
+import { GROUP_VERSION_FEATURE } from "../../../src/metadata/MetadataImage.ts";
 import { LostFirstBatches } from "../../../src/partition/LostFirstBatches.ts";
 import { ParkedReplies } from "../../../src/partition/ParkedReplies.ts";
 import { Errors } from "../../../src/protocol/Errors.ts";
@@ -46,6 +47,12 @@ const replace = (prototype: object, name: string, make: (original: Method) => Me
 };
 
 const shared = new Uint8Array(4 << 20);
+
+/** The start of a broker on data of a build that did not know `group.version`. */
+const isUpgrade = (controller: object, { type }: { readonly type: string }): boolean => {
+  const { features } = (controller as Controller).image();
+  return type === "Activate" && features.size > 0 && !features.has(GROUP_VERSION_FEATURE);
+};
 
 /** A planted bug that is also looked for by programs of transactions. */
 const planted = (name: string): (() => () => void) => {
@@ -450,6 +457,36 @@ export const MUTANTS: ReadonlyArray<Mutant> = [
     scenario: "retention",
     seed: 2,
     plant: () => replace(RetentionScan.prototype, "tooOld", () => () => true),
+  },
+  {
+    name: "features that an earlier build did not have are not finalized",
+    scenario: "upgrade",
+    seed: 1,
+    plant: () =>
+      replace(
+        Controller.prototype,
+        "ask",
+        (original) =>
+          function forgetful(command: never) {
+            return isUpgrade(this, command) ? Effect.succeed(undefined) : original.call(this, command);
+          },
+      ),
+  },
+  {
+    name: "a start that finalizes features begins the producer ids anew",
+    scenario: "upgrade",
+    seed: 1,
+    plant: () =>
+      replace(
+        Controller.prototype,
+        "ask",
+        (original) =>
+          function forgetful(command: never) {
+            if (isUpgrade(this, command))
+              Reflect.set(this, "written", { ...(this as Controller).image(), nextProducerId: 0 });
+            return original.call(this, command);
+          },
+      ),
   },
   {
     name: "a stream client numbers a batch anew when its answer was lost",
