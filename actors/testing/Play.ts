@@ -101,10 +101,8 @@ export class Play {
   private async phases(): Promise<void> {
     const { stage, theatre } = this;
     const { plan } = stage;
-    const setup = stage.client(theatre.machine("setup", "10.1.0.2").machine);
-    for (const { name, partitions, configs } of plan.topics)
-      await setup.createTopic(name, { partitions, configs, orExists: true });
-    setup.close();
+    // A recorded directory has its topics: the first start on it is under faults too.
+    if (plan.directory === undefined) await this.createTopics();
     theatre.beginFaults();
     const waiting = new Set(plan.clients.map(({ id, kind }) => `${kind} client ${id}`));
     const work = plan.clients.map(async (client) => {
@@ -141,6 +139,14 @@ export class Play {
       if (vanishing) await this.inTime(this.checkVanishing(name), `reading ${name}`);
     stage.note("done");
     this.complete = true;
+  }
+
+  private async createTopics(): Promise<void> {
+    const { stage, theatre } = this;
+    const setup = stage.client(theatre.machine("setup", "10.1.0.2").machine);
+    for (const { name, partitions, configs } of stage.plan.topics)
+      await setup.createTopic(name, { partitions, configs, orExists: true });
+    setup.close();
   }
 
   private isWriter({ kind }: ClientPlan): boolean {
