@@ -8,6 +8,7 @@ import java.util.UUID;
 import java.util.concurrent.atomic.AtomicLong;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.common.errors.InvalidTxnStateException;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
 
 public class Transactions {
@@ -49,9 +50,17 @@ public class Transactions {
         producer.commitTransaction();
         if (measuring) committed.incrementAndGet();
       }
+    } catch (InvalidTxnStateException thrown) {
+      // The client's sender asks whether batches are waiting, and only then for the next request: of a transaction that is begun,
+      // filled and committed in between it sends the end before the records, and Kafka and ours refuse it. So does whoever is fast.
+      produce(address, topic, records);
     } catch (Throwable thrown) {
-      failure = thrown;
-      running = false;
+      fail(thrown);
     }
+  }
+
+  private static void fail(Throwable thrown) {
+    failure = thrown;
+    running = false;
   }
 }

@@ -86,12 +86,12 @@ const startNats = async (
   directory: string,
 ): Promise<{ readonly port: number; readonly pid: number; stop(): Promise<void> }> => {
   await mkdir(directory, { recursive: true });
-  const [client, port] = [await freePort(), await freePort()];
+  const port = await freePort();
   const config = join(directory, "nats.conf");
   const data = join(directory, "data");
   await writeFile(
     config,
-    `listen: "127.0.0.1:${client}"\njetstream { store_dir: "${data}" }\nwebsocket { listen: "127.0.0.1:${port}", no_tls: true }\n`,
+    `listen: "127.0.0.1:-1"\njetstream { store_dir: "${data}" }\nwebsocket { listen: "127.0.0.1:${port}", no_tls: true }\n`,
   );
   const child = spawn(await natsServer(), ["-c", config], { stdio: ["ignore", "ignore", "pipe"] });
   const deadline = performance.now() + 20_000;
