@@ -10,7 +10,7 @@ import {
   TRANSACTION_VERSION_FEATURE,
 } from "../../src/metadata/MetadataImage.ts";
 import type { Clock } from "../../src/platform/Clock.ts";
-import type { TopicPartition } from "../../src/prelude/Types.ts";
+import type { Offset, TopicPartition } from "../../src/prelude/Types.ts";
 import { Errors } from "../../src/protocol/Errors.ts";
 import { type Anomaly, checkTwice, type SubscribedVia } from "./ConsistencyChecker.ts";
 import type { Op, Value } from "./History.ts";
@@ -53,6 +53,8 @@ export class Play {
   complete = false;
   private readers = 0;
   private visible: Visible = new Map();
+  /** Where each partition of the groups' topic ended when they had read all of it. */
+  private caughtUp: ReadonlyMap<number, Offset> = new Map();
 
   constructor(
     private readonly stage: Stage,
@@ -70,16 +72,21 @@ export class Play {
     const lines = judged(stage.recorder.ops, stage.plan.subVia);
     lines.push(...stage.groups.judge());
     const everything = new Set([...this.visible.values()].flatMap((offsets) => [...offsets.values()]));
-    const sources = new Set(stage.keysOf(TOPIC).flatMap((key) => [...(this.visible.get(key)?.values() ?? [])]));
-    lines.push(...stage.transactions.judge(everything, sources));
+    const due = stage.keysOf(TOPIC).flatMap((key) => this.dueIn(key));
+    lines.push(...stage.transactions.judge(everything, new Set(due.map(({ value }) => value))));
     if (this.has("member", "stream member")) {
-      for (const key of stage.keysOf(TOPIC)) {
-        for (const offset of this.visible.get(key)?.keys() ?? []) {
-          if (!stage.groups.hasProcessed(GROUP, key, offset)) lines.push(`unprocessed: ${key}@${offset} by ${GROUP}`);
-        }
+      for (const { key, offset } of due) {
+        if (!stage.groups.hasProcessed(GROUP, key, offset)) lines.push(`unprocessed: ${key}@${offset} by ${GROUP}`);
       }
     }
     return lines;
+  }
+
+  /** What the groups had to read: what a flush that hung until then, or the last crash, brought to light later is no one's. */
+  private dueIn(key: number): Array<{ key: number; offset: Offset; value: Value }> {
+    const end = this.caughtUp.get(key) ?? Number.POSITIVE_INFINITY;
+    const visible = [...(this.visible.get(key) ?? [])];
+    return visible.filter(([offset]) => offset < end).map(([offset, value]) => ({ key, offset, value }));
   }
 
   private has(...kinds: ReadonlyArray<ClientPlan["kind"]>): boolean {
@@ -191,13 +198,17 @@ export class Play {
     groups: ReadonlyArray<string>,
     partitions: ReadonlyArray<{ readonly topic: string; readonly partition: number }>,
   ): Promise<boolean> {
+    const ends = new Map<number, Offset>();
     for (const group of groups) {
       const committed = await client.admin.groupOffsets(group, partitions);
       for (const { topic, partition, offset } of committed) {
         const end = (await client.listOffset(topic, partition, LATEST, "read_committed")).offset;
         if (Math.max(0, offset) < end) return false;
+        const key = this.stage.keyAt({ topic, partition });
+        ends.set(key, Math.min(end, ends.get(key) ?? end));
       }
     }
+    this.caughtUp = ends;
     return true;
   }
 

@@ -46,7 +46,7 @@ export class TransactionBook {
     this.sources.set(copy, source);
   }
 
-  /** `visible`: what a read_committed reader of everything sees; `sources`: what it sees of the copied topic. */
+  /** `visible`: what a read_committed reader of everything sees; `sources`: what of it had to be copied. */
   judge(visible: ReadonlySet<Value>, sources: ReadonlySet<Value>): string[] {
     const found = [...this.found];
     for (const { name, writes, end } of this.records) {
@@ -64,6 +64,9 @@ export class TransactionBook {
       for (const source of sources) {
         const count = copies.get(source) ?? 0;
         if (count !== 1) found.push(`exactly once: ${source} is copied ${count} times`);
+      }
+      for (const [source, count] of copies) {
+        if (count > 1 && !sources.has(source)) found.push(`exactly once: ${source} is copied ${count} times`);
       }
     }
     return found;

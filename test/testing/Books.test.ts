@@ -239,6 +239,9 @@ describe("transactions", () => {
       "exactly once: 1 is copied 2 times",
       "exactly once: 3 is copied 0 times",
     ]);
+    // What nobody had to copy may be copied, once.
+    expect(book.judge(new Set([12, 21]), new Set([1, 2]))).toEqual([]);
+    expect(book.judge(new Set([11, 12, 21]), new Set([2]))).toEqual(["exactly once: 1 is copied 2 times"]);
   });
 });
 
