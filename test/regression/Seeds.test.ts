@@ -31,6 +31,11 @@ test.each([
     "the disk kept half of a write's page, which no kernel does, and recovery refused it for damage",
   ],
   ["copy", 1000310, "records that a hung flush brought to light when the copiers had gone home were asked of them"],
+  [
+    "transactions",
+    1000562,
+    "a waiting fetch was thought asleep that a marker without data had woken with nothing to show",
+  ],
   ["disk", 116, "a batch pipelined behind a new producer's lost first batch was taken, and the first refused for good"],
 ] as const)(
   "%s %d: %s",

@@ -210,7 +210,7 @@ export const MUTANTS: ReadonlyArray<Mutant> = [
   {
     name: "forget producers at a restart",
     scenario: "idempotent",
-    seed: 380,
+    seed: 137,
     plant: () => {
       const original = ProducerStateManager.of;
       ProducerStateManager.of = () => new ProducerStateManager();
@@ -434,7 +434,7 @@ export const MUTANTS: ReadonlyArray<Mutant> = [
   {
     name: "prepared transactions are left alone after a crash",
     scenario: "copy",
-    seed: 217,
+    seed: 312,
     plant: planted("prepared transactions are left alone after a crash"),
   },
   {
