@@ -31,6 +31,7 @@ test.each([
     "the disk kept half of a write's page, which no kernel does, and recovery refused it for damage",
   ],
   ["copy", 1000310, "records that a hung flush brought to light when the copiers had gone home were asked of them"],
+  ["migration", 1000615, "the same of the members of a group"],
   [
     "transactions",
     1000562,
