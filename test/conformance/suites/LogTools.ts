@@ -192,7 +192,9 @@ export const suite: Suite = {
         const topic = context.topic();
         const before = await compactedTopic(broker, topic);
         const after = await kcatReadAll(broker.address, topic, "%o|%k|%s\\n");
-        assert(lines(after).length < lines(before).length, "compaction took something away");
+        // The cleaner may have begun before the first reading: the offsets say how many records there were.
+        const produced = Number(lines(after).at(-1)?.split("|")[0]) + 1;
+        assert(lines(after).length < produced, "compaction took something away");
         equal(newest(after), newest(before), "the newest of each key");
         await broker.stop();
         const folder = `${topic}-0`;
