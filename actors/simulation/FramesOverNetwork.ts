@@ -7,6 +7,7 @@
 import type { FrameDuplex, FrameHandlers, SendOutcome } from "../../src/gateway/FrameDuplex.ts";
 import { CloseCode } from "../../src/gateway/Messages.ts";
 import type { Endpoint, Listener, Network, Socket, SocketHandlers } from "../../src/platform/Network.ts";
+import { concatenated } from "../../src/prelude/Concatenated.ts";
 import { isPending } from "../../src/prelude/Types.ts";
 
 /** Before every frame: its kind and its length. */
@@ -24,7 +25,7 @@ class FrameSocket implements FrameDuplex {
   private socket: Socket | undefined;
   private readonly outgoing: Uint8Array[] = [];
   private outgoingBytes = 0;
-  private incoming = new Uint8Array(0);
+  private incoming: Uint8Array = new Uint8Array(0);
   private paused = false;
   private senderWaits = false;
   private closed = false;
@@ -104,10 +105,7 @@ class FrameSocket implements FrameDuplex {
 
   private receive(chunk: Uint8Array): void {
     if (this.closed) return;
-    const joined = new Uint8Array(this.incoming.length + chunk.length);
-    joined.set(this.incoming);
-    joined.set(chunk, this.incoming.length);
-    this.incoming = joined;
+    this.incoming = concatenated([this.incoming, chunk]);
     this.deliver();
   }
 

@@ -4,6 +4,7 @@
  * are ever made, whatever the input claims.
  */
 import { Decompress as ZstdStream } from "fzstd";
+import { concatenated } from "../prelude/Concatenated.ts";
 import { Codec, CompressionError } from "../record/Compression.ts";
 import { decompressLz4 } from "../record/Lz4.ts";
 import { decompressSnappy } from "../record/Snappy.ts";
@@ -47,13 +48,7 @@ class Output {
   join(): Uint8Array {
     const [first] = this.pieces;
     if (first !== undefined && this.pieces.length === 1) return first;
-    const joined = new Uint8Array(this.length);
-    let at = 0;
-    for (const piece of this.pieces) {
-      joined.set(piece, at);
-      at += piece.length;
-    }
-    return joined;
+    return concatenated(this.pieces);
   }
 }
 

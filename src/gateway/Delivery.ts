@@ -4,6 +4,7 @@
  * same bytes, whatever place and credit each of them has. What must stay true: control batches and, under
  * read_committed, aborted ones are never in it; `end` lies behind everything that was read, delivered or not.
  */
+import { concatenated } from "../prelude/Concatenated.ts";
 import type { LeaderEpoch, Offset } from "../prelude/Types.ts";
 import type { Codecs } from "../record/Compression.ts";
 import {
@@ -165,18 +166,8 @@ export const deliveryOf = (fetched: FetchedBytes, raw: boolean, codecs: Codecs):
     else addRecords(delivery, bytes, start, codecs, writer);
     return true;
   });
-  if (delivery !== undefined) delivery.bytes = raw ? join(kept) : writer.finish();
+  if (delivery !== undefined) delivery.bytes = raw ? concatenated(kept) : writer.finish();
   return delivery;
-};
-
-const join = (pieces: ReadonlyArray<Uint8Array>): Uint8Array => {
-  const joined = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    joined.set(piece, at);
-    at += piece.length;
-  }
-  return joined;
 };
 
 const addRaw = (delivery: Delivery, bytes: Uint8Array, start: number, size: number, kept: Uint8Array[]): void => {

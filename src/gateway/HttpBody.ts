@@ -4,6 +4,7 @@
  * stay true: JSON in equals JSON out; a body that cannot be read is refused by a line, whatever it holds.
  */
 import { Unpackr } from "msgpackr/unpack";
+import { concatenated } from "../prelude/Concatenated.ts";
 import { FRAME_LIMITS } from "./ClientFrames.ts";
 import { messagePackProblem, type Packable, pack } from "./MessagePack.ts";
 import { custom, isMap, type JsonSchema, refuse, type Shape, ShapeError } from "./Shape.ts";
@@ -167,16 +168,5 @@ export const wholeBody = async (
     cancel();
   }
   if (late) throw new BodyLate();
-  return concatenated(pieces);
-};
-
-const concatenated = (pieces: ReadonlyArray<Uint8Array>): Uint8Array => {
-  if (pieces.length === 1) return pieces[0]!;
-  const whole = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    whole.set(piece, at);
-    at += piece.length;
-  }
-  return whole;
+  return pieces.length === 1 ? pieces[0]! : concatenated(pieces);
 };

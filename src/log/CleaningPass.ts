@@ -3,6 +3,7 @@
  * chunk comes back without what is superseded. `CleaningWork` is the same from outside, done here or by a thread: what
  * must stay true is that both do exactly this class's work.
  */
+import { concatenated } from "../prelude/Concatenated.ts";
 import { invariant } from "../prelude/Invariant.ts";
 import type { MaybePending, Offset, ProducerId, Timestamp } from "../prelude/Types.ts";
 import type { Codecs } from "../record/Compression.ts";
@@ -131,7 +132,6 @@ export class CleaningPass implements CleaningWork {
     };
     const kept: Uint8Array[] = [];
     const aborted: AbortedTransaction[] = [];
-    let length = 0;
     let changed = false;
     for (let at = 0; at < chunk.length; ) {
       if (!checkCrc(chunk, at)) return { bytes: chunk.subarray(0, 0), changed: false, aborted: [], damagedAt: at };
@@ -140,13 +140,10 @@ export class CleaningPass implements CleaningWork {
       const batch = cleanBatch(chunk, at, info, endsGroup && behind === chunk.length, rules);
       if (batch.aborted !== undefined) aborted.push(batch.aborted);
       changed ||= batch.changed;
-      if (batch.bytes !== undefined) {
-        kept.push(batch.bytes);
-        length += batch.bytes.length;
-      }
+      if (batch.bytes !== undefined) kept.push(batch.bytes);
       at = behind;
     }
-    return { bytes: changed ? joined(kept, length) : chunk, changed, aborted, damagedAt: undefined };
+    return { bytes: changed ? concatenated(kept) : chunk, changed, aborted, damagedAt: undefined };
   }
 
   end(): void {
@@ -154,13 +151,3 @@ export class CleaningPass implements CleaningWork {
     this.group = undefined;
   }
 }
-
-const joined = (parts: ReadonlyArray<Uint8Array>, length: number): Uint8Array => {
-  const whole = new Uint8Array(length);
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
-};

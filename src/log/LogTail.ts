@@ -8,6 +8,7 @@
  */
 import { allocateUninitialised } from "../platform/Memory.ts";
 import { buggify } from "../prelude/Buggify.ts";
+import { concatenated } from "../prelude/Concatenated.ts";
 import type { Offset } from "../prelude/Types.ts";
 import { baseOffsetOf, batchSize, lastOffsetOf } from "../record/RecordBatch.ts";
 
@@ -191,15 +192,5 @@ export class LogTail {
   }
 }
 
-const join = (views: Uint8Array[]): Uint8Array => {
-  if (views.length === 1) return views[0]!;
-  let size = 0;
-  for (const view of views) size += view.length;
-  const joined = allocateUninitialised(size);
-  let at = 0;
-  for (const view of views) {
-    joined.set(view, at);
-    at += view.length;
-  }
-  return joined;
-};
+const join = (views: Uint8Array[]): Uint8Array =>
+  views.length === 1 ? views[0]! : concatenated(views, allocateUninitialised);

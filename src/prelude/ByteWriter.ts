@@ -3,6 +3,7 @@
  * that record bytes go from the log to the socket untouched. What must stay true: bytes already handed out by `finish`
  * are never written again, and a spliced view must not change until it has been sent.
  */
+import { concatenated } from "./Concatenated.ts";
 import { ProtocolError } from "./ProtocolError.ts";
 import type { Uuid } from "./Types.ts";
 import { uuidIntoBytes } from "./Uuid.ts";
@@ -318,14 +319,7 @@ export class ByteWriter {
   /** Everything written, joined. One piece is a view, several are copied. */
   toBytes(): Uint8Array {
     const pieces = this.finish();
-    if (pieces.length === 1) return pieces[0]!;
-    const whole = new Uint8Array(this.piecesLength);
-    let at = 0;
-    for (const piece of pieces) {
-      whole.set(piece, at);
-      at += piece.length;
-    }
-    return whole;
+    return pieces.length === 1 ? pieces[0]! : concatenated(pieces);
   }
 }
 
