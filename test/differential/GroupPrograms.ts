@@ -305,17 +305,14 @@ class GroupRun {
     }));
   }
 
-  async run({ steps }: GroupProgram): Promise<string[]> {
-    const { talk } = this;
-    await talk.prepare({ [this.topic("a")]: PARTITIONS.a, [this.topic("b")]: PARTITIONS.b });
-    for (const [index, step] of steps.entries()) {
-      talk.lines.push(`-- ${index}`);
-      this.take(step);
-      await talk.rest();
-      await this.look();
-    }
-    talk.end();
-    return talk.lines;
+  run({ steps }: GroupProgram): Promise<string[]> {
+    const topics = { [this.topic("a")]: PARTITIONS.a, [this.topic("b")]: PARTITIONS.b };
+    return this.talk.play(
+      topics,
+      steps,
+      (step) => this.take(step),
+      () => this.look(),
+    );
   }
 
   private topic(name: string): string {

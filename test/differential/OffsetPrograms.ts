@@ -91,17 +91,14 @@ class OffsetRun {
     this.talk = new Talk(place, run);
   }
 
-  async run(steps: ReadonlyArray<OffsetStep>): Promise<string[]> {
-    const { talk } = this;
-    await talk.prepare({ [this.topic]: PARTITIONS, "offsets-b": PARTITIONS });
-    for (const [index, step] of steps.entries()) {
-      talk.lines.push(`-- ${index}`);
-      this.take(step);
-      await talk.rest();
-      await this.look();
-    }
-    talk.end();
-    return talk.lines;
+  run(steps: ReadonlyArray<OffsetStep>): Promise<string[]> {
+    const topics = { [this.topic]: PARTITIONS, "offsets-b": PARTITIONS };
+    return this.talk.play(
+      topics,
+      steps,
+      (step) => this.take(step),
+      () => this.look(),
+    );
   }
 
   private get topic(): string {

@@ -125,8 +125,26 @@ export class Talk {
     for (const connection of this.all) connection.destroy();
   }
 
+  /** A whole program: after each step the broker comes to rest and is looked at. Answers what was written down. */
+  async play<Step>(
+    topics: Readonly<Record<string, number>>,
+    steps: ReadonlyArray<Step>,
+    take: (step: Step) => void,
+    look: () => Promise<void>,
+  ): Promise<string[]> {
+    await this.prepare(topics);
+    for (const [index, step] of steps.entries()) {
+      this.lines.push(`-- ${index}`);
+      take(step);
+      await this.rest();
+      await look();
+    }
+    this.end();
+    return this.lines;
+  }
+
   /** Until the broker has coordinators and the topics are there. */
-  async prepare(topics: Readonly<Record<string, number>>): Promise<void> {
+  private async prepare(topics: Readonly<Record<string, number>>): Promise<void> {
     const created = await this.call(ApiKey.CreateTopics, 7, {
       timeoutMs: 30_000,
       topics: Object.entries(topics).map(([name, numPartitions]) => ({

@@ -233,17 +233,14 @@ class TransactionRun {
     this.talk = new Talk(place, run);
   }
 
-  async run({ steps }: TransactionProgram): Promise<string[]> {
-    const { talk } = this;
-    await talk.prepare({ [this.topic]: PARTITIONS });
-    for (const [index, step] of steps.entries()) {
-      talk.lines.push(`-- ${index}`);
-      this.take(step);
-      await talk.rest();
-      await this.look();
-    }
-    talk.end();
-    return talk.lines;
+  run({ steps }: TransactionProgram): Promise<string[]> {
+    const topics = { [this.topic]: PARTITIONS };
+    return this.talk.play(
+      topics,
+      steps,
+      (step) => this.take(step),
+      () => this.look(),
+    );
   }
 
   private get topic(): string {
