@@ -1,7 +1,8 @@
 /**
  * The log cleaner: one compaction at a time, the dirtiest log first. The work on bytes is another thread's where there is
- * one, so that clients do not notice; here chunks are read and written. What must stay true: a log changes only in its partition's actor; a crash at any moment leaves a group of segments as it
- * was or as it became (C9); what cannot be cleaned is told once and left alone.
+ * one, so that clients do not notice; here chunks are read and written. What must stay true: a log changes only in its
+ * partition's actor; a crash at any moment leaves a group of segments as it was or as it became (C9); what cannot be
+ * cleaned is told once and left alone.
  */
 import type { BrokerConfig } from "../src/config/BrokerConfig.ts";
 import type { TopicConfig } from "../src/config/TopicConfig.ts";

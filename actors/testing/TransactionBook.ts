@@ -61,12 +61,9 @@ export class TransactionBook {
       const copies = new Map<Value, number>();
       for (const [copy, source] of this.sources)
         if (visible.has(copy)) copies.set(source, (copies.get(source) ?? 0) + 1);
-      for (const source of sources) {
+      for (const source of sources.union(copies)) {
         const count = copies.get(source) ?? 0;
         if (count !== 1) found.push(`exactly once: ${source} is copied ${count} times`);
-      }
-      for (const [source, count] of copies) {
-        if (count > 1 && !sources.has(source)) found.push(`exactly once: ${source} is copied ${count} times`);
       }
     }
     return found;

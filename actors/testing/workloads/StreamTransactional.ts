@@ -12,6 +12,7 @@ import type { ClientKind, ClientLife } from "./ClientKind.ts";
 import { pollMop } from "./RecordedConsumer.ts";
 import { thinkMs } from "./Sending.ts";
 import { Asking, choices, connected, failureOf, shownBy, sleep } from "./StreamClients.ts";
+import { drawnTransaction } from "./TransactionalClient.ts";
 
 const ABORT = 0.1;
 
@@ -83,11 +84,7 @@ export const streamTransactional: ClientKind = {
     let reader = new Reader(stage, client, life);
     while (steps.left > 0) {
       steps.left -= 1;
-      const asked = Array.from({ length: random.between(1, 4) }, (): Mop => {
-        if (random.chance(0.4)) return ["poll"];
-        const key = random.pick(keys);
-        return ["send", key, stage.freshValues(key, 1)[0]!];
-      });
+      const asked = drawnTransaction(stage, keys, random);
       const end = stage.recorder.invoke(reader.owner, "txn", asked);
       const record = stage.transactions.begin(`${transactionalId}: ${JSON.stringify(asked)}`);
       const before = reader.places();

@@ -54,6 +54,14 @@ export const endTransaction = async (
   return outcome;
 };
 
+/** What a transaction is to do: one to four sends and polls, its values reserved. */
+export const drawnTransaction = (stage: Stage, keys: ReadonlyArray<number>, random: ClientLife["random"]): Mop[] =>
+  Array.from({ length: random.between(1, 4) }, (): Mop => {
+    if (random.chance(0.4)) return ["poll"];
+    const key = random.pick(keys);
+    return ["send", key, stage.freshValues(key, 1)[0]!];
+  });
+
 const liveOnce = async (stage: Stage, life: ClientLife): Promise<void> => {
   const { plan, machine, random, steps } = life;
   const client = stage.client(machine);
@@ -71,11 +79,7 @@ const liveOnce = async (stage: Stage, life: ClientLife): Promise<void> => {
   let reader = begin();
   while (steps.left > 0) {
     steps.left -= 1;
-    const asked = Array.from({ length: random.between(1, 4) }, (): Mop => {
-      if (random.chance(0.4)) return ["poll"];
-      const key = random.pick(keys);
-      return ["send", key, stage.freshValues(key, 1)[0]!];
-    });
+    const asked = drawnTransaction(stage, keys, random);
     const end = stage.recorder.invoke(reader.owner, "txn", asked);
     const record = stage.transactions.begin(`${transactionalId}: ${JSON.stringify(asked)}`);
     const positions = reader.consumer.assignment.map((one) => [one, reader.consumer.position(one)] as const);

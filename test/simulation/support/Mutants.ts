@@ -24,6 +24,7 @@ import { LostFirstBatches } from "../../../src/partition/LostFirstBatches.ts";
 import { ParkedReplies } from "../../../src/partition/ParkedReplies.ts";
 import { Errors } from "../../../src/protocol/Errors.ts";
 import { FrameAssembler } from "../../../src/protocol/Frame.ts";
+import { IDEMPOTENCE_BUGS } from "./IdempotenceBugs.ts";
 import { TRANSACTION_BUGS } from "./TransactionBugs.ts";
 
 export interface Mutant {
@@ -54,9 +55,9 @@ const isUpgrade = (controller: object, { type }: { readonly type: string }): boo
   return type === "Activate" && features.size > 0 && !features.has(GROUP_VERSION_FEATURE);
 };
 
-/** A planted bug that is also looked for by programs of transactions. */
+/** A planted bug that is also looked for by programs of idempotent or transactional producers. */
 const planted = (name: string): (() => () => void) => {
-  const found = TRANSACTION_BUGS.find((bug) => bug.name === name);
+  const found = [...IDEMPOTENCE_BUGS, ...TRANSACTION_BUGS].find((bug) => bug.name === name);
   if (found === undefined) throw new Error(`no mutant ${name}`);
   return found.plant;
 };
@@ -211,13 +212,7 @@ export const MUTANTS: ReadonlyArray<Mutant> = [
     name: "forget producers at a restart",
     scenario: "idempotent",
     seed: 137,
-    plant: () => {
-      const original = ProducerStateManager.of;
-      ProducerStateManager.of = () => new ProducerStateManager();
-      return () => {
-        ProducerStateManager.of = original;
-      };
-    },
+    plant: planted("a restart forgets the producers"),
   },
   {
     name: "a duplicate is answered with a new offset",
