@@ -2,9 +2,10 @@
  * A coordinator's journal: the partition of an internal topic that it alone writes to. It reads the log whole, appends a
  * decision's records as one batch, and holds back replies until everything appended before them is committed.
  *
- * What must stay true: offsets handed to the fold are the ones the log gives; a reply that is held back is settled once;
- * after a failed append, or an offset that is not the expected one, nothing appended since counts, the replies that wait
- * are told so, and nothing more is appended until the log has been read again.
+ * What must stay true: offsets handed to the fold are the ones the log gives; a batch gets in only where its journal
+ * ended when it was decided, never behind one it has not seen or in the place of one that failed; a reply that is held
+ * back is settled once; after a failed append nothing appended since counts, the replies that wait are told so, and
+ * nothing more is appended until the log has been read again.
  */
 import type { AppendCommand, EndOfTransaction } from "../src/api/Ports.ts";
 import { ParkedReplies } from "../src/partition/ParkedReplies.ts";
@@ -153,20 +154,20 @@ export class CoordinatorLog {
   }
 
   private appendBatch(bytes: Uint8Array, rules: Pick<AppendCommand, "verification" | "transactionVersion">): void {
-    const { term, appendedEnd: base } = this;
+    const { term, appendedEnd: expectedOffset } = this;
     const info = readBatchInfo(bytes, 0);
-    const end = base + info.recordCount;
+    const end = expectedOffset + info.recordCount;
     this.appendedEnd = end;
     this.environment.append({
       batch: { bytes, info, logAppendTime: -1 },
       acks: -1,
       origin: "coordinator",
+      expectedOffset,
       ...rules,
       applied: () => undefined,
-      settle: ({ error, baseOffset }) => {
+      settle: ({ error }) => {
         if (term !== this.term || this.broken) return;
         if (error !== Errors.NONE) return this.fail(error);
-        if (baseOffset !== base) return this.fail(Errors.NOT_LEADER_OR_FOLLOWER);
         this.committedEnd = end;
         this.parked.release(end);
       },

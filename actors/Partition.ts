@@ -304,14 +304,15 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
     if (this.offlineReason !== undefined) return answer(command, Errors.KAFKA_STORAGE_ERROR);
     if (this.closed) return answer(command, Errors.UNKNOWN_TOPIC_OR_PARTITION);
     const { log, state } = this.loaded;
-    const { batch, acks } = command;
+    const { batch, acks, expectedOffset } = command;
     if (this.lostFirsts.mustWait(batch.info, state.producers)) return answer(command, Errors.KAFKA_STORAGE_ERROR);
     if (command.origin !== "coordinator" && !this.environment.space.admit(batch.info.sizeInBytes)) {
       this.lostFirsts.refused(batch.info, state.producers);
       return answer(command, Errors.KAFKA_STORAGE_ERROR);
     }
     const rules = this.rulesOf(command);
-    const decision = decide(state, this.role, { info: batch.info, acks, logAppendTime: batch.logAppendTime, rules });
+    const { info, logAppendTime } = batch;
+    const decision = decide(state, this.role, { info, acks, logAppendTime, expectedOffset, rules });
     const { event } = decision;
     if (event !== undefined) {
       stampBatch(batch.bytes, 0, event.baseOffset, event.leaderEpoch);

@@ -108,6 +108,11 @@ export interface AppendCommand {
   readonly acks: -1 | 0 | 1;
   /** Default `client`; a coordinator appends its own records, and transaction markers. */
   readonly origin?: "client" | "coordinator";
+  /**
+   * A coordinator's: where its journal ends. It decided without what else the log may have there by now (or has lost),
+   * so anywhere else the batch is refused with NOT_LEADER_OR_FOLLOWER.
+   */
+  readonly expectedOffset?: Offset;
   /** Of a marker: its transaction's version. */
   readonly transactionVersion?: number;
   /** A transactional batch gets in only with its partition in the transaction: verified under `guard`, or open already. */

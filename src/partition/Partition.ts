@@ -51,6 +51,8 @@ export interface Append {
   readonly acks: -1 | 0 | 1;
   /** -1, or what LogAppendTime stamped. */
   readonly logAppendTime: Timestamp;
+  /** Where the log must end; see `AppendCommand`. */
+  readonly expectedOffset?: Offset | undefined;
   /** How its producer is checked; default: as a client's, without a word about its transaction. */
   readonly rules?: ProducerRules;
 }
@@ -67,10 +69,11 @@ const refuse = (error: number, logStartOffset: Offset): Decision => ({
 
 const CLIENT: ProducerRules = { origin: "client" };
 
-/** Order of the checks: leadership, replicas, producer (protocol.md §5 #21; correctness §4.3). */
+/** Order of the checks: leadership, the expected end, replicas, producer (protocol.md §5 #21; correctness §4.3). */
 export const decide = (state: LogState, role: PartitionRole, command: Append): Decision => {
-  const { info, acks } = command;
+  const { info, acks, expectedOffset = state.logEndOffset } = command;
   if (!role.isLeader) return refuse(Errors.NOT_LEADER_OR_FOLLOWER, -1);
+  if (expectedOffset !== state.logEndOffset) return refuse(Errors.NOT_LEADER_OR_FOLLOWER, state.logStartOffset);
   if (acks === -1 && !hasEnoughReplicas(role)) return refuse(Errors.NOT_ENOUGH_REPLICAS, state.logStartOffset);
   const at = acks === -1 ? "committed" : "written";
   if (info.producerId >= 0) {

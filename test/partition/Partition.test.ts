@@ -76,6 +76,17 @@ describe("the partition as leader", () => {
     expect(append(state, batch(), 1, three).reply.error).toBe(Errors.NONE);
   });
 
+  test("a batch that is meant for another end of the log is refused, whatever it is", () => {
+    const state = new LogState(0);
+    append(state, batch());
+    const at = (expectedOffset: number) => ({ info: batch(), acks: -1, logAppendTime: -1, expectedOffset }) as const;
+    for (const elsewhere of [0, 1, 3]) {
+      const refused = decide(state, role, at(elsewhere));
+      expect(refused).toMatchObject({ event: undefined, reply: { error: Errors.NOT_LEADER_OR_FOLLOWER } });
+    }
+    expect(decide(state, role, at(2)).event).toMatchObject({ baseOffset: 2 });
+  });
+
   test("who does not lead refuses", () => {
     const decision = append(new LogState(0), batch(), -1, { ...role, isLeader: false });
     expect(decision).toMatchObject({ event: undefined, reply: { error: Errors.NOT_LEADER_OR_FOLLOWER } });

@@ -37,6 +37,13 @@ test.each([
     1000562,
     "a waiting fetch was thought asleep that a marker without data had woken with nothing to show",
   ],
+  [
+    "consumer-groups",
+    1003646,
+    "a coordinator that had read its log too early appended behind a join it had not seen: two owners of a partition",
+  ],
+  ["consumer-groups", 1003846, "the same, long after"],
+  ["consumer-groups", 1004506, "the same without any fault but the coordinator's loss"],
   ["disk", 116, "a batch pipelined behind a new producer's lost first batch was taken, and the first refused for good"],
 ] as const)(
   "%s %d: %s",
