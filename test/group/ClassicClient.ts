@@ -26,6 +26,7 @@ export interface Membership {
   readonly version?: number;
   readonly topics?: ReadonlyArray<string>;
   readonly protocols?: ReadonlyArray<string>;
+  readonly sessionMs?: number;
 }
 
 export class ClassicClient {
@@ -70,7 +71,7 @@ export class ClassicClient {
       type: "JoinGroup",
       request: {
         groupId: this.groupId,
-        sessionTimeoutMs: SESSION_MS,
+        sessionTimeoutMs: this.membership.sessionMs ?? SESSION_MS,
         rebalanceTimeoutMs: REBALANCE_MS,
         memberId,
         groupInstanceId: this.instance,
