@@ -159,14 +159,19 @@ export class LogDirectory {
     return isPending(loading) ? loading.then(finish) : finish(loading);
   }
 
-  /** After a failed write or flush: cut to the last good length, or lower, and folded again. */
-  reopen(broken: LoadedLog, keepBelow: Offset | undefined): MaybePending<LoadedLog> {
+  /**
+   * After a failed write or flush: cut to the last good length, or lower, and folded again. Rejects with the `DiskError`
+   * of a flush when that could not be made durable: what a power cut would bring back of the part cut off must be gone
+   * before anything takes its place, or the two would be mixed.
+   */
+  async reopen(broken: LoadedLog, keepBelow: Offset | undefined): Promise<LoadedLog> {
     const { logStartOffset } = broken.state;
-    return reload(this.disk, broken.log, {
+    const loaded = await reload(this.disk, broken.log, {
       logStartOffset,
       budget: this.budget,
       ...(keepBelow === undefined ? {} : { endOffset: keepBelow }),
     });
+    return this.makeDurable(loaded, undefined);
   }
 
   /** Takes a removed partition's folder out of the way: renamed now, so that its name is free, gone later. */
@@ -302,8 +307,13 @@ export class LogDirectory {
       return { ...loaded, durableOffset: loaded.log.flushedOffset, created };
     };
     if (ticket === undefined) return opened();
+    const failed = (error: unknown): never => {
+      loaded.log.flushFailed(ticket);
+      loaded.log.close();
+      throw error;
+    };
     const flushing = flushTicket(this.disk, ticket);
-    return isPending(flushing) ? flushing.then(opened) : opened();
+    return isPending(flushing) ? flushing.then(opened, failed) : opened();
   }
 
   private readCheckpoint(name: string): Map<string, Offset> {

@@ -60,8 +60,8 @@ export interface PartitionIdentity {
 
 /** What the actor needs from around it. */
 export interface PartitionEnvironment extends ActorContext {
-  /** Cuts the log to its last good length and folds it again; `keepBelow` cuts at that offset too (a failed flush). */
-  readonly reopen: (broken: LoadedLog, keepBelow: Offset | undefined) => MaybePending<LoadedLog>;
+  /** Cuts the log to its last good length, durably, and folds it again; `keepBelow` cuts at that offset too. */
+  readonly reopen: (broken: LoadedLog, keepBelow: Offset | undefined) => Promise<LoadedLog>;
   /** Tells the Flusher of the log's directory. */
   readonly dirty: (log: Flushable) => void;
   readonly space: Space;
@@ -102,6 +102,10 @@ interface Staged {
 
 const CLIENT: ProducerRules = { origin: "client" };
 
+/** How often a log is opened again after a failed write or flush before its partition goes offline, and the pause. */
+const REOPENINGS = 5;
+const REOPENING_PAUSE_MS = 50;
+
 export class Partition implements Behavior<PartitionMessage>, Flushable {
   readonly actor: ActorRef<PartitionMessage>;
   private readonly parked = new ParkedReplies();
@@ -123,7 +127,7 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
     FlushTicket,
     { readonly log: UnifiedLog; readonly created: NewFolder | undefined; readonly waiters: ReadonlyArray<() => void> }
   >();
-  /** A round failed and its message is on its way. */
+  /** A round failed and its message is on its way, or the log is being opened again. */
   private flushBroken = false;
   private segmentCount: number;
   private flushTimerArmed = false;
@@ -572,7 +576,7 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
 
   /**
    * Nothing above the last successful flush is trusted. Under `ack` it is above the high watermark: the log is cut
-   * there and goes on in a new file. Otherwise consumers may have seen it: the partition goes offline.
+   * there and goes on. Otherwise consumers may have seen it: the partition goes offline.
    */
   private afterFailedFlush(ticket: FlushTicket, error: unknown): MaybePending<void> {
     const owner = this.tickets.get(ticket);
@@ -582,13 +586,14 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
     const why = `flush of ${this.actor.name} failed: ${String(error)}`;
     this.failStaged(Errors.KAFKA_STORAGE_ERROR);
     if (this.committed > this.flushedOffset) return this.offline(why);
-    // The cut comes before the answers: whoever hears of the failure may end the process.
-    const settle = (): void => this.parked.fail(Errors.KAFKA_STORAGE_ERROR);
-    const reopening = this.reopen(why, this.flushedOffset);
-    return isPending(reopening) ? reopening.then(settle) : settle();
+    return this.reopen(why, this.flushedOffset);
   }
 
-  private reopen(why: string, keepBelow: Offset | undefined): MaybePending<void> {
+  /**
+   * Opens the log again: nothing is taken before that is durable, and whoever hears of a failure may end the process, so
+   * the cut comes before the answers. A disk that fails again is tried again, for no longer than a passing fault takes.
+   */
+  private reopen(why: string, keepBelow: Offset | undefined, attempt = 1): Promise<void> {
     const install = (loaded: LoadedLog): void => {
       this.lostFirsts.cut(this.loaded.state.producers, loaded.state.producers);
       this.loaded = loaded;
@@ -597,17 +602,23 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
       this.hearOfDamage();
       const end = loaded.state.logEndOffset;
       this.committedBytes.cutTo(end);
-      this.flushedOffset = Math.min(this.flushedOffset, end);
+      this.flushedOffset = loaded.log.flushedOffset;
       this.current = this.makeView();
+      if (keepBelow !== undefined) this.parked.fail(Errors.KAFKA_STORAGE_ERROR);
+      this.publish();
+      // For those who wait for a flush: there is nothing left to do.
       this.environment.dirty(this);
     };
-    try {
-      const reopening = this.environment.reopen(this.loaded, keepBelow);
-      if (!isPending(reopening)) return install(reopening);
-      return reopening.then(install, (error: unknown) => this.offline(`${why}; reopening failed: ${String(error)}`));
-    } catch (error) {
-      return this.offline(`${why}; reopening failed: ${String(error)}`);
-    }
+    const failed = async (error: unknown): Promise<void> => {
+      // Whatever failed first, now nothing above the last flush is trusted.
+      const givenUp = attempt === REOPENINGS || this.committed > this.flushedOffset;
+      if (givenUp || !(error instanceof DiskError)) return this.offline(`${why}; reopening failed: ${String(error)}`);
+      const { clock } = this.environment;
+      await new Promise<void>((resolve) => clock.after(attempt * REOPENING_PAUSE_MS, resolve));
+      return this.reopen(why, this.flushedOffset, attempt + 1);
+    };
+    this.flushBroken = true;
+    return this.environment.reopen(this.loaded, keepBelow).then(install, failed);
   }
 
   private failStaged(error: number): void {

@@ -97,8 +97,8 @@ class Loader {
   private readonly repairs: string[] = [];
   private readonly snapshots: Offset[] = [];
   private readonly bases: Offset[] = [];
-  /** Segments were removed: the first ticket also makes that durable. */
-  private namesChanged = false;
+  /** Segments were removed, or had been when a flush failed: the first ticket also makes that durable. */
+  private namesChanged: boolean;
   /** Whether the segment that was recovered last lacks offsets. */
   private holes = false;
   /** Cleaned segments that were about to take their place. */
@@ -110,6 +110,7 @@ class Loader {
     private readonly config: LogConfig,
     private readonly options: LoadOptions,
   ) {
+    this.namesChanged = options.endOffset !== undefined;
     const names = disk.list(directory);
     this.swaps = this.unfinishedSwaps(names);
     const kept = new Set(this.swaps.map(segmentName));
@@ -235,6 +236,8 @@ class Loader {
 
   private async recover(): Promise<LoadedLog> {
     const { recoveryPoint, endOffset = Number.POSITIVE_INFINITY } = this.options;
+    // Before the segments: of a directory without any, its newest snapshot says where the log begins.
+    this.dropSnapshotsAbove(endOffset);
     this.dropFrom(
       this.bases.findIndex((base) => base >= endOffset),
       false,
@@ -339,8 +342,8 @@ class Loader {
 
   /** They speak of batches that are cut: left behind, they would describe what grows in their place. */
   private dropSnapshotsAbove(endOffset: Offset): void {
-    for (const offset of this.snapshots.splice(0).reverse()) {
-      if (offset > endOffset) this.disk.remove(this.path(offset, ".snapshot"));
+    while (this.snapshots.length > 0 && this.snapshots.at(-1)! > endOffset) {
+      this.disk.remove(this.path(this.snapshots.pop()!, ".snapshot"));
     }
   }
 

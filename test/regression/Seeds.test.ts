@@ -45,6 +45,11 @@ test.each([
   ["consumer-groups", 1003846, "the same, long after"],
   ["consumer-groups", 1004506, "the same without any fault but the coordinator's loss"],
   ["disk", 116, "a batch pipelined behind a new producer's lost first batch was taken, and the first refused for good"],
+  [
+    "stream-groups",
+    1004181,
+    "a power cut while a failed flush was cut off left a snapshot and no segment: the log began there, acked or not",
+  ],
 ] as const)(
   "%s %d: %s",
   (scenario, seed) => {

@@ -313,7 +313,7 @@ export const MUTANTS: ReadonlyArray<Mutant> = [
   {
     name: "what is pipelined behind a lost first batch does not wait for it",
     scenario: "idempotent",
-    seed: 64,
+    seed: 110,
     plant: () => replace(LostFirstBatches.prototype, "mustWait", () => () => false),
   },
   {
@@ -429,7 +429,7 @@ export const MUTANTS: ReadonlyArray<Mutant> = [
   {
     name: "prepared transactions are left alone after a crash",
     scenario: "copy",
-    seed: 312,
+    seed: 423,
     plant: planted("prepared transactions are left alone after a crash"),
   },
   {
