@@ -10,7 +10,6 @@ import type { BatchInfo } from "../record/BatchInfo.ts";
 import { type Codecs, isCompressionCodec } from "../record/Compression.ts";
 import {
   ATTRIBUTES_AT,
-  BASE_OFFSET_AT,
   BASE_TIMESTAMP_AT,
   CODEC_MASK,
   codecOf,
@@ -40,7 +39,9 @@ import {
   writeVarlong,
 } from "../record/Wire.ts";
 import type { CleanedTransactions } from "./CleanedTransactions.ts";
+import type { KeptBatches } from "./KeptBatches.ts";
 import type { OffsetMap } from "./OffsetMap.ts";
+import { Fate, type RecordFates } from "./RecordFates.ts";
 import type { AbortedTransaction } from "./TransactionIndex.ts";
 
 /** A live producer's last batch: what a retry is compared with. */
@@ -52,6 +53,10 @@ export interface LastBatch {
 
 export interface CleaningRules {
   readonly map: OffsetMap;
+  /** Of the records in the map. */
+  readonly fates: RecordFates;
+  /** Room for those of one batch that is not. */
+  readonly judged: RecordFates;
   readonly transactions: CleanedTransactions;
   readonly producers: ReadonlyMap<ProducerId, LastBatch>;
   readonly highWatermark: Offset;
@@ -61,15 +66,6 @@ export interface CleaningRules {
   readonly codecs: Codecs;
   /** What one batch may decompress to. */
   readonly maxDecompressedBytes: number;
-}
-
-export interface CleanedBatch {
-  /** The batch as it stays (a view of the source when nothing changed); undefined: it goes. */
-  readonly bytes: Uint8Array | undefined;
-  /** A marker that stays for data that went this time. */
-  readonly aborted: AbortedTransaction | undefined;
-  /** Whether this is not the batch that was. */
-  readonly changed: boolean;
 }
 
 /** One record's places in its batch's (decompressed) bytes; reused, so that a walk allocates nothing. */
@@ -107,17 +103,18 @@ class RecordWalk {
 const walk = new RecordWalk();
 
 /**
- * Takes the keys of a batch into the map; false when the map is full: then records from `startOffset` on may be in it
- * though `latestOffset` is below the batch, which makes older ones go and keeps these.
+ * Takes the keys of a batch into the map, and what is found out about its records and older ones into the fates; false
+ * when the map is full: then records from `startOffset` on may be in it though `latestOffset` is below the batch, which
+ * makes older ones go and keeps these.
  */
 export const indexKeys = (
   bytes: Uint8Array,
   at: number,
   info: BatchInfo,
   startOffset: Offset,
-  rules: Pick<CleaningRules, "map" | "transactions" | "codecs" | "maxDecompressedBytes">,
+  rules: Pick<CleaningRules, "map" | "fates" | "transactions" | "codecs" | "maxDecompressedBytes">,
 ): boolean => {
-  const { map, transactions, codecs, maxDecompressedBytes } = rules;
+  const { map, fates, transactions, codecs, maxDecompressedBytes } = rules;
   if (isControl(info.attributes)) transactions.marker(info);
   else if (!transactions.isAborted(info) && info.lastOffset >= startOffset) {
     const plain = info.recordCount === 0 ? bytes : recordBytes(bytes, at, codecs, maxDecompressedBytes);
@@ -126,23 +123,29 @@ export const indexKeys = (
       walk.read(plain, position);
       position = walk.end;
       const offset = info.baseOffset + walk.offsetDelta;
-      if (walk.keyStart < 0 || offset < startOffset) continue;
-      if (map.isFull) return false;
-      map.put(plain, walk.keyStart, walk.keyEnd, offset);
+      if (offset < startOffset) continue;
+      if (!walk.hasValue) fates.mark(offset, Fate.tombstone);
+      if (walk.keyStart < 0) fates.mark(offset, Fate.superseded);
+      else if (map.stage(plain, walk.keyStart, walk.keyEnd, offset) && !map.takeStaged(fates)) return false;
     }
+    if (!map.takeStaged(fates)) return false;
   }
   if (info.lastOffset >= startOffset) map.latestOffset = info.lastOffset;
   return true;
 };
 
-/** What stays of the whole batch at `at`. `keepsPlace`: it must stay, if need be without records. */
+/**
+ * Gives `kept` what stays of the whole batch at `at`; answers a marker that stays for data that went this time.
+ * `keepsPlace`: the batch must stay, if need be without records.
+ */
 export const cleanBatch = (
   bytes: Uint8Array,
   at: number,
   info: BatchInfo,
   keepsPlace: boolean,
   rules: CleaningRules,
-): CleanedBatch => {
+  kept: KeptBatches,
+): AbortedTransaction | undefined => {
   const { transactions, now } = rules;
   const control = isControl(info.attributes);
   const horizon = hasDeleteHorizon(info.attributes) ? info.baseTimestamp : undefined;
@@ -152,23 +155,16 @@ export const cleanBatch = (
   // Markers stay until readers that saw the data have had time to see how it ended.
   const allGo = gone && (!control || (horizon !== undefined && horizon <= now));
   const place = keepsPlace || isLastOfProducer(info, control, rules) || info.lastOffset + 1 === rules.highWatermark;
-  const aborted = marker?.indexed;
-  if (allGo && !place) return { bytes: undefined, aborted, changed: true };
-  const original = (): CleanedBatch => ({ bytes: bytes.subarray(at, at + info.sizeInBytes), aborted, changed: false });
-  if (info.recordCount === 0) return place ? original() : { bytes: undefined, aborted, changed: true };
-  if (allGo) return { bytes: emptied(bytes, at, info), aborted, changed: true };
-  if (control) {
-    if (!gone || horizon !== undefined || nextHorizon === undefined) return original();
-    return { bytes: withHorizon(bytes, at, info, nextHorizon, rules), aborted, changed: true };
+  if (allGo || info.recordCount === 0) empty(bytes, at, info, place, kept);
+  else if (!control) cleanRecords(bytes, at, info, place, rules, kept);
+  else if (!gone || horizon !== undefined || nextHorizon === undefined) kept.keep(at, at + info.sizeInBytes);
+  else {
+    // A marker whose transaction has no data left gets the time from which on it may go (KIP-534).
+    const plain = recordBytes(bytes, at, rules.codecs, rules.maxDecompressedBytes);
+    const all = { length: plain.length, count: info.recordCount, tombstones: false, maxTimestamp: info.maxTimestamp };
+    rebuild(bytes, at, info, plain, all, nextHorizon, rules.codecs, kept);
   }
-  const kept = keptRecords(bytes, at, info, horizon, rules);
-  if (kept.count === 0) {
-    return { bytes: place ? emptied(bytes, at, info) : undefined, aborted, changed: true };
-  }
-  const needsHorizon = kept.tombstones && horizon === undefined && nextHorizon !== undefined;
-  if (kept.count === info.recordCount && !needsHorizon) return original();
-  const base = needsHorizon ? nextHorizon : info.baseTimestamp;
-  return { bytes: rebuilt(bytes, at, info, kept, base, needsHorizon, rules.codecs), aborted, changed: true };
+  return marker?.indexed;
 };
 
 /** From when on what is first cleaned now may go; undefined: never, the time is one that no batch can have. */
@@ -186,84 +182,127 @@ const isLastOfProducer = (info: BatchInfo, control: boolean, { producers }: Clea
 };
 
 interface KeptRecords {
-  /** The records that stay, one behind the other, as they were. */
-  readonly bytes: Uint8Array;
+  /** Bytes of the records that stay, one behind the other, as they were. */
+  readonly length: number;
   readonly count: number;
   readonly tombstones: boolean;
   readonly maxTimestamp: Timestamp;
 }
 
-const keptRecords = (
+/** A batch of data that is not aborted, without the records that are superseded. */
+const cleanRecords = (
   bytes: Uint8Array,
   at: number,
   info: BatchInfo,
-  horizon: Timestamp | undefined,
-  { map, now, codecs, maxDecompressedBytes }: CleaningRules,
-): KeptRecords => {
+  place: boolean,
+  rules: CleaningRules,
+  kept: KeptBatches,
+): void => {
+  const { baseOffset, lastOffset, recordCount } = info;
+  const { map, fates, judged, codecs, maxDecompressedBytes } = rules;
+  const isKnown = fates.covers(baseOffset, lastOffset);
+  // Where no offset is missing, and all are known, what is inside need not be looked at to keep or to drop all of it.
+  if (isKnown && lastOffset <= map.latestOffset && lastOffset - baseOffset + 1 === recordCount) {
+    const superseded = fates.count(baseOffset, lastOffset, Fate.superseded);
+    if (superseded === recordCount) return empty(bytes, at, info, place, kept);
+    if (superseded === 0 && fates.count(baseOffset, lastOffset, Fate.tombstone) === 0)
+      return kept.keep(at, at + info.sizeInBytes);
+  }
   const plain = recordBytes(bytes, at, codecs, maxDecompressedBytes);
-  const tombstonesStay = horizon === undefined || now < horizon;
-  let target: Uint8Array | undefined;
+  if (!isKnown) judge(plain, info, rules);
+  const stay = moveTogether(plain, info, isKnown ? fates : judged, rules);
+  if (stay.count === 0) return empty(bytes, at, info, place, kept);
+  const horizon = hasDeleteHorizon(info.attributes) || !stay.tombstones ? undefined : horizonOf(rules);
+  if (stay.count === recordCount && horizon === undefined) return kept.keep(at, at + info.sizeInBytes);
+  rebuild(bytes, at, info, plain, stay, horizon, codecs, kept);
+};
+
+/** Asks the map about the records of a batch that it did not take in. */
+const judge = (plain: Uint8Array, info: BatchInfo, { map, judged }: CleaningRules): void => {
+  judged.begin(info.baseOffset);
+  let position = 0;
+  for (let left = info.recordCount; left > 0; left--) {
+    walk.read(plain, position);
+    position = walk.end;
+    const offset = info.baseOffset + walk.offsetDelta;
+    if (walk.keyStart < 0) judged.mark(offset, Fate.superseded);
+    else if (map.stage(plain, walk.keyStart, walk.keyEnd, offset)) map.judgeStaged(judged);
+  }
+  map.judgeStaged(judged);
+};
+
+/** Moves the records that stay to the front of `plain`, which is left alone when all do. */
+const moveTogether = (
+  plain: Uint8Array,
+  info: BatchInfo,
+  fates: RecordFates,
+  { map, now }: CleaningRules,
+): KeptRecords => {
+  const tombstonesStay = !hasDeleteHorizon(info.attributes) || now < info.baseTimestamp;
   let length = 0;
   let count = 0;
   let tombstones = false;
   let maxTimestamp = -1;
   let position = 0;
-  // Neighbours that stay are copied together.
+  // Neighbours that stay are moved together.
   let run = 0;
-  for (let index = 0; index < info.recordCount; index++) {
+  for (let left = info.recordCount; left > 0; left--) {
     walk.read(plain, position);
-    const { end } = walk;
-    if (stays(plain, info.baseOffset + walk.offsetDelta, tombstonesStay, map)) {
-      if (!walk.hasValue) tombstones = true;
+    const { end, hasValue } = walk;
+    const offset = info.baseOffset + walk.offsetDelta;
+    const isCurrent = (fates.of(offset) & Fate.superseded) === 0 && (hasValue || tombstonesStay);
+    if (isCurrent || offset > map.latestOffset) {
+      if (!hasValue) tombstones = true;
       maxTimestamp = Math.max(maxTimestamp, info.baseTimestamp + walk.timestampDelta);
       count++;
     } else {
-      target ??= new Uint8Array(plain.length);
-      if (position > run) target.set(plain.subarray(run, position), length);
+      if (run > length && position > run) plain.copyWithin(length, run, position);
       length += position - run;
       run = end;
     }
     position = end;
   }
-  if (target === undefined) return { bytes: plain.subarray(0, position), count, tombstones, maxTimestamp };
-  if (position > run) target.set(plain.subarray(run, position), length);
-  return { bytes: target.subarray(0, length + position - run), count, tombstones, maxTimestamp };
+  if (run > length && position > run) plain.copyWithin(length, run, position);
+  return { length: length + position - run, count, tombstones, maxTimestamp };
 };
 
-/** The record under the walk. One without a key is no record of a compacted log. */
-const stays = (plain: Uint8Array, offset: Offset, tombstonesStay: boolean, map: OffsetMap): boolean => {
-  if (offset > map.latestOffset) return true;
-  if (walk.keyStart < 0) return false;
-  return (walk.hasValue || tombstonesStay) && offset >= map.get(plain, walk.keyStart, walk.keyEnd);
-};
-
-/** The batch with the records that stay; its base offset, last offset and sequences are those it had. */
-const rebuilt = (
+/**
+ * The batch with the records that stay, which are at the front of `plain`; its base offset, last offset and sequences are
+ * those it had. `horizon`: one to be set.
+ */
+const rebuild = (
   bytes: Uint8Array,
   at: number,
   info: BatchInfo,
-  kept: KeptRecords,
-  baseTimestamp: Timestamp,
-  setsHorizon: boolean,
+  plain: Uint8Array,
+  stay: KeptRecords,
+  horizon: Timestamp | undefined,
   codecs: Codecs,
-): Uint8Array => {
-  const plain = setsHorizon ? rebased(kept, baseTimestamp - info.baseTimestamp) : kept.bytes;
+  kept: KeptBatches,
+): void => {
   const codec = codecOf(info.attributes);
-  const payload = isCompressionCodec(codec) ? codecs.compress(codec, plain) : plain;
-  const batch = new Uint8Array(HEADER_SIZE + payload.length);
-  batch.set(bytes.subarray(at, at + HEADER_SIZE));
-  batch.set(payload, HEADER_SIZE);
-  writeInt32(batch, LENGTH_AT, batch.length - LOG_OVERHEAD);
-  if (setsHorizon) writeInt16(batch, ATTRIBUTES_AT, info.attributes | DELETE_HORIZON_BIT);
-  writeInt64(batch, BASE_TIMESTAMP_AT, baseTimestamp);
-  if ((info.attributes & TIMESTAMP_TYPE_BIT) === 0) writeInt64(batch, MAX_TIMESTAMP_AT, kept.maxTimestamp);
-  writeInt32(batch, RECORD_COUNT_AT, kept.count);
-  updateCrc(batch, 0);
-  return batch;
+  let payload = plain.subarray(0, stay.length);
+  if (horizon !== undefined) payload = rebased(payload, stay.count, horizon - info.baseTimestamp);
+  if (isCompressionCodec(codec)) payload = codecs.compress(codec, payload);
+  writeInt32(bytes, at + LENGTH_AT, HEADER_SIZE - LOG_OVERHEAD + payload.length);
+  if (horizon !== undefined) {
+    writeInt16(bytes, at + ATTRIBUTES_AT, info.attributes | DELETE_HORIZON_BIT);
+    writeInt64(bytes, at + BASE_TIMESTAMP_AT, horizon);
+  }
+  if ((info.attributes & TIMESTAMP_TYPE_BIT) === 0) writeInt64(bytes, at + MAX_TIMESTAMP_AT, stay.maxTimestamp);
+  writeInt32(bytes, at + RECORD_COUNT_AT, stay.count);
+  kept.changed = true;
+  // Records that were not compressed are where they belong already.
+  if (payload.buffer === bytes.buffer) {
+    updateCrc(bytes, at);
+    return kept.keep(at, at + HEADER_SIZE + payload.length);
+  }
+  const joined = kept.join(at, at + HEADER_SIZE, payload, at + info.sizeInBytes);
+  updateCrc(joined.bytes, joined.at);
 };
 
 /** The records with timestamps relative to a base that is `shift` later. */
-const rebased = ({ bytes, count }: KeptRecords, shift: number): Uint8Array => {
+const rebased = (bytes: Uint8Array, count: number, shift: number): Uint8Array => {
   // A delta grows by nine bytes at most, the length before it by one.
   const target = new Uint8Array(bytes.length + count * 10);
   let from = 0;
@@ -283,27 +322,18 @@ const rebased = ({ bytes, count }: KeptRecords, shift: number): Uint8Array => {
   return target.subarray(0, to);
 };
 
-/** A marker whose transaction has no data left gets the time from which on it may go (KIP-534). */
-const withHorizon = (
-  bytes: Uint8Array,
-  at: number,
-  info: BatchInfo,
-  horizon: Timestamp,
-  rules: CleaningRules,
-): Uint8Array => {
-  const plain = recordBytes(bytes, at, rules.codecs, rules.maxDecompressedBytes);
-  const kept = { bytes: plain, count: info.recordCount, tombstones: false, maxTimestamp: info.maxTimestamp };
-  return rebuilt(bytes, at, info, kept, horizon, true, rules.codecs);
-};
-
-/** The header alone, of a batch whose place is still needed (Kafka's `writeEmptyHeader`). */
-const emptied = (bytes: Uint8Array, at: number, info: BatchInfo): Uint8Array => {
-  const batch = bytes.slice(at, at + HEADER_SIZE);
-  writeInt64(batch, BASE_OFFSET_AT, info.baseOffset);
-  writeInt32(batch, LENGTH_AT, HEADER_SIZE - LOG_OVERHEAD);
-  writeInt16(batch, ATTRIBUTES_AT, info.attributes & ~CODEC_MASK & ~DELETE_HORIZON_BIT);
-  writeInt64(batch, BASE_TIMESTAMP_AT, -1);
-  writeInt32(batch, RECORD_COUNT_AT, 0);
-  updateCrc(batch, 0);
-  return batch;
+/**
+ * A batch without records: it goes, or where its `place` is still needed its header stays (Kafka's `writeEmptyHeader`);
+ * one that was empty before stays as it is.
+ */
+const empty = (bytes: Uint8Array, at: number, info: BatchInfo, place: boolean, kept: KeptBatches): void => {
+  if (place && info.recordCount === 0) return kept.keep(at, at + info.sizeInBytes);
+  kept.changed = true;
+  if (!place) return;
+  writeInt32(bytes, at + LENGTH_AT, HEADER_SIZE - LOG_OVERHEAD);
+  writeInt16(bytes, at + ATTRIBUTES_AT, info.attributes & ~CODEC_MASK & ~DELETE_HORIZON_BIT);
+  writeInt64(bytes, at + BASE_TIMESTAMP_AT, -1);
+  writeInt32(bytes, at + RECORD_COUNT_AT, 0);
+  updateCrc(bytes, at);
+  kept.keep(at, at + HEADER_SIZE);
 };

@@ -3,14 +3,15 @@
  * chunk comes back without what is superseded. `CleaningWork` is the same from outside, done here or by a thread: what
  * must stay true is that both do exactly this class's work.
  */
-import { concatenated } from "../prelude/Concatenated.ts";
 import { invariant } from "../prelude/Invariant.ts";
 import type { MaybePending, Offset, ProducerId, Timestamp } from "../prelude/Types.ts";
 import type { Codecs } from "../record/Compression.ts";
 import { batchSize, checkCrc, readBatchInfo } from "../record/RecordBatch.ts";
 import { cleanBatch, indexKeys, type LastBatch } from "./BatchCleaner.ts";
 import { CleanedTransactions } from "./CleanedTransactions.ts";
+import { KeptBatches } from "./KeptBatches.ts";
 import { OffsetMap } from "./OffsetMap.ts";
+import { RecordFates } from "./RecordFates.ts";
 import type { AbortedTransaction } from "./TransactionIndex.ts";
 
 export interface PassStart {
@@ -73,9 +74,19 @@ export interface CleaningWork {
 /** Small enough for the event loop; a large batch takes the time it takes. */
 const INLINE_CHUNK = 64 * 1024;
 
+/** Records whose fate is kept from the first walk to the second, a byte each: so many for a byte of the key map. */
+const FATES_PER_MAP_BYTE = 1 / 8;
+
+/** What a pass works with from its beginning to its end. */
+interface PassMemory {
+  readonly start: PassStart;
+  readonly map: OffsetMap;
+  readonly fates: RecordFates;
+  readonly judged: RecordFates;
+}
+
 export class CleaningPass implements CleaningWork {
-  private start: PassStart | undefined;
-  private map: OffsetMap | undefined;
+  private memory: PassMemory | undefined;
   private transactions = new CleanedTransactions();
   private times: PassTimes | undefined;
   private group: GroupState | undefined;
@@ -86,8 +97,12 @@ export class CleaningPass implements CleaningWork {
   ) {}
 
   begin(start: PassStart): void {
-    this.start = start;
-    this.map = new OffsetMap(start.mapBytes, start.loadFactor, start.hashKey);
+    this.memory = {
+      start,
+      map: new OffsetMap(start.mapBytes, start.loadFactor, start.hashKey),
+      fates: new RecordFates(Math.ceil(start.mapBytes * FATES_PER_MAP_BYTE)),
+      judged: new RecordFates(start.maxDecompressedBytes),
+    };
     this.transactions = new CleanedTransactions();
   }
 
@@ -96,9 +111,11 @@ export class CleaningPass implements CleaningWork {
   }
 
   index(chunk: Uint8Array, from: Offset): IndexedChunk {
-    const { start, map, transactions, codecs } = this;
-    invariant(start !== undefined && map !== undefined, "a pass has begun");
-    const rules = { map, transactions, codecs, maxDecompressedBytes: start.maxDecompressedBytes };
+    const { memory, transactions, codecs } = this;
+    invariant(memory !== undefined, "a pass has begun");
+    const { map, fates, start } = memory;
+    if (map.latestOffset < 0) fates.begin(from);
+    const rules = { map, fates, transactions, codecs, maxDecompressedBytes: start.maxDecompressedBytes };
     for (let at = 0; at < chunk.length; at += batchSize(chunk, at)) {
       if (!checkCrc(chunk, at)) return { full: false, latestOffset: map.latestOffset, damagedAt: at };
       const whole = indexKeys(chunk, at, readBatchInfo(chunk, at), from, rules);
@@ -117,37 +134,26 @@ export class CleaningPass implements CleaningWork {
   }
 
   clean(chunk: Uint8Array, endsGroup: boolean): CleanedChunk {
-    const { start, map, transactions, codecs, times, group } = this;
-    invariant(
-      start !== undefined && map !== undefined && times !== undefined && group !== undefined,
-      "a group has begun",
-    );
-    const rules = {
-      map,
-      transactions,
-      codecs,
-      maxDecompressedBytes: start.maxDecompressedBytes,
-      ...times,
-      ...group,
-    };
-    const kept: Uint8Array[] = [];
+    const { memory, transactions, codecs, times, group } = this;
+    invariant(memory !== undefined && times !== undefined && group !== undefined, "a group has begun");
+    const { start, map, fates, judged } = memory;
+    const { maxDecompressedBytes } = start;
+    const rules = { map, fates, judged, transactions, codecs, maxDecompressedBytes, ...times, ...group };
+    const kept = new KeptBatches(chunk);
     const aborted: AbortedTransaction[] = [];
-    let changed = false;
     for (let at = 0; at < chunk.length; ) {
       if (!checkCrc(chunk, at)) return { bytes: chunk.subarray(0, 0), changed: false, aborted: [], damagedAt: at };
       const info = readBatchInfo(chunk, at);
       const behind = at + info.sizeInBytes;
-      const batch = cleanBatch(chunk, at, info, endsGroup && behind === chunk.length, rules);
-      if (batch.aborted !== undefined) aborted.push(batch.aborted);
-      changed ||= batch.changed;
-      if (batch.bytes !== undefined) kept.push(batch.bytes);
+      const marker = cleanBatch(chunk, at, info, endsGroup && behind === chunk.length, rules, kept);
+      if (marker !== undefined) aborted.push(marker);
       at = behind;
     }
-    return { bytes: changed ? concatenated(kept) : chunk, changed, aborted, damagedAt: undefined };
+    return { bytes: kept.bytes, changed: kept.changed, aborted, damagedAt: undefined };
   }
 
   end(): void {
-    this.map = undefined;
+    this.memory = undefined;
     this.group = undefined;
   }
 }

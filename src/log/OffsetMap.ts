@@ -1,109 +1,35 @@
 /**
  * The cleaner's map from keys to the highest offset each was seen at (Kafka's `SkimpyOffsetMap`): 24 bytes a key, a
  * 16-byte hash and the offset, in one typed array with open addressing. Keys are not kept: two keys with one hash would
- * be one key, so the hash is SipHash-1-3 with 128 bits under a key drawn for each map, which no producer can aim at.
+ * be one key, so the hash is one of 128 bits under a key drawn for each map, which no producer can aim at.
+ *
+ * Keys are staged and then looked for together: the map is larger than any cache, and places that are asked for one
+ * behind the other arrive from memory at the same time.
  */
+import { halfSipHash128 } from "../prelude/HalfSipHash.ts";
 import { invariant } from "../prelude/Invariant.ts";
 import type { Offset } from "../prelude/Types.ts";
+import { Fate, type RecordFates } from "./RecordFates.ts";
 
 const WORDS = 6;
 export const BYTES_PER_KEY = WORDS * 4;
 const HIGH = 0x1_0000_0000;
-
-/** SipHash-1-3 of `bytes[start, end)`, 128 bits, into `target[at, at + 4)`. `key` is four words. */
-export const sipHash128 = (
-  key: ArrayLike<number>,
-  bytes: Uint8Array,
-  start: number,
-  end: number,
-  target: Uint32Array,
-  at: number,
-): void => {
-  // Halves of four 64-bit words, in locals: one function, because calls and shared variables made it four times slower.
-  let h0 = key[1]! ^ 0x736f6d65;
-  let l0 = key[0]! ^ 0x70736575;
-  let h1 = key[3]! ^ 0x646f7261;
-  let l1 = key[2]! ^ 0x6e646f6d ^ 0xee;
-  let h2 = key[1]! ^ 0x6c796765;
-  let l2 = key[0]! ^ 0x6e657261;
-  let h3 = key[3]! ^ 0x74656462;
-  let l3 = key[2]! ^ 0x79746573;
-  const length = end - start;
-  const blocks = (length >>> 3) + 1;
-  let position = start;
-  // One round a block, then three for each half of the result.
-  for (let step = 0; step < blocks + 6; step++) {
-    let low = 0;
-    let high = 0;
-    if (step < blocks - 1) {
-      low =
-        bytes[position]! | (bytes[position + 1]! << 8) | (bytes[position + 2]! << 16) | (bytes[position + 3]! << 24);
-      high =
-        bytes[position + 4]! |
-        (bytes[position + 5]! << 8) |
-        (bytes[position + 6]! << 16) |
-        (bytes[position + 7]! << 24);
-      position += 8;
-    } else if (step === blocks - 1) {
-      high = (length & 0xff) << 24;
-      for (let shift = 0; position < end; position++, shift += 8) {
-        if (shift < 32) low |= bytes[position]! << shift;
-        else high |= bytes[position]! << (shift - 32);
-      }
-    }
-    h3 ^= high;
-    l3 ^= low;
-    let sum = (l0 + l1) | 0;
-    h0 = (h0 + h1 + (sum >>> 0 < l0 >>> 0 ? 1 : 0)) | 0;
-    l0 = sum;
-    let turned = (h1 << 13) | (l1 >>> 19);
-    l1 = ((l1 << 13) | (h1 >>> 19)) ^ l0;
-    h1 = turned ^ h0;
-    turned = h0;
-    h0 = l0;
-    l0 = turned;
-    sum = (l2 + l3) | 0;
-    h2 = (h2 + h3 + (sum >>> 0 < l2 >>> 0 ? 1 : 0)) | 0;
-    l2 = sum;
-    turned = (h3 << 16) | (l3 >>> 16);
-    l3 = ((l3 << 16) | (h3 >>> 16)) ^ l2;
-    h3 = turned ^ h2;
-    sum = (l0 + l3) | 0;
-    h0 = (h0 + h3 + (sum >>> 0 < l0 >>> 0 ? 1 : 0)) | 0;
-    l0 = sum;
-    turned = (h3 << 21) | (l3 >>> 11);
-    l3 = ((l3 << 21) | (h3 >>> 11)) ^ l0;
-    h3 = turned ^ h0;
-    sum = (l2 + l1) | 0;
-    h2 = (h2 + h1 + (sum >>> 0 < l2 >>> 0 ? 1 : 0)) | 0;
-    l2 = sum;
-    turned = (h1 << 17) | (l1 >>> 15);
-    l1 = ((l1 << 17) | (h1 >>> 15)) ^ l2;
-    h1 = turned ^ h2;
-    turned = h2;
-    h2 = l2;
-    l2 = turned;
-    h0 ^= high;
-    l0 ^= low;
-    if (step === blocks - 1) l2 ^= 0xee;
-    else if (step === blocks + 2) {
-      target[at] = l0 ^ l1 ^ l2 ^ l3;
-      target[at + 1] = h0 ^ h1 ^ h2 ^ h3;
-      l1 ^= 0xdd;
-    }
-  }
-  target[at + 2] = l0 ^ l1 ^ l2 ^ l3;
-  target[at + 3] = h0 ^ h1 ^ h2 ^ h3;
-};
+/** Keys staged at a time: their places fit into the first cache. */
+const STAGED = 256;
 
 export class OffsetMap {
   private readonly words: Uint32Array;
   private readonly slots: number;
   private readonly most: number;
-  private readonly hash = new Uint32Array(4);
+  private readonly hashes = new Uint32Array(4 * STAGED);
+  private readonly places = new Float64Array(STAGED);
+  private readonly offsets = new Float64Array(STAGED);
+  private staged = 0;
   private entries = 0;
   /** Every record below was taken in; -1 before the first. Inclusive. */
   latestOffset: Offset = -1;
+  /** So that fetching the places is not for nothing. */
+  protected fetched = 0;
 
   /** `bytes`: memory to use; `loadFactor`: how full it may get (`log.cleaner.io.buffer.load.factor`). */
   constructor(
@@ -124,47 +50,78 @@ export class OffsetMap {
     return this.entries >= this.most;
   }
 
-  /** Notes that the key `bytes[start, end)` was seen at `offset`, which is above all noted before. Not when full. */
-  put(bytes: Uint8Array, start: number, end: number, offset: Offset): void {
-    const at = this.find(bytes, start, end);
-    const { words, hash } = this;
-    if (words[at + 4] === 0 && words[at + 5] === 0) {
-      invariant(!this.isFull, "the offset map is full");
-      this.entries++;
-      words[at] = hash[0]!;
-      words[at + 1] = hash[1]!;
-      words[at + 2] = hash[2]!;
-      words[at + 3] = hash[3]!;
-    }
-    // One more than the offset: zero means free.
-    words[at + 4] = Math.floor((offset + 1) / HIGH);
-    words[at + 5] = offset + 1;
-  }
-
-  /** The highest offset the key was seen at; -1 when it was not. */
-  get(bytes: Uint8Array, start: number, end: number): Offset {
-    const at = this.find(bytes, start, end);
-    return this.words[at + 4]! * HIGH + this.words[at + 5]! - 1;
-  }
-
-  /** Where the key is, or the free slot where it would be. */
-  private find(bytes: Uint8Array, start: number, end: number): number {
-    const { words, hash, slots } = this;
-    sipHash128(this.key, bytes, start, end, hash, 0);
+  /** Hashes the key `bytes[start, end)` of the record at `offset`; answers whether no more may be staged. */
+  stage(bytes: Uint8Array, start: number, end: number, offset: Offset): boolean {
+    const at = this.staged++;
+    invariant(at < STAGED, "no more keys than there is room for are staged");
+    halfSipHash128(this.key, bytes, start, end, this.hashes, 4 * at);
     // The hash as a fraction: a product where a remainder would be a division.
-    let slot = Math.floor((hash[0]! / HIGH) * slots);
-    for (;;) {
-      const at = slot * WORDS;
+    this.places[at] = WORDS * Math.floor((this.hashes[4 * at]! / HIGH) * this.slots);
+    this.offsets[at] = offset;
+    return this.staged === STAGED;
+  }
+
+  /**
+   * Notes the staged keys, whose offsets are above all noted before, and which older records they supersede. False when
+   * the map was full before all were in.
+   */
+  takeStaged(fates: RecordFates): boolean {
+    const { words, hashes, offsets, staged } = this;
+    this.fetch();
+    for (let index = 0; index < staged; index++) {
+      if (this.isFull) return false;
+      const at = this.find(index);
+      const before = words[at + 4]! * HIGH + words[at + 5]! - 1;
+      if (before >= 0) fates.mark(before, Fate.superseded);
+      else {
+        this.entries++;
+        words[at] = hashes[4 * index]!;
+        words[at + 1] = hashes[4 * index + 1]!;
+        words[at + 2] = hashes[4 * index + 2]!;
+        words[at + 3] = hashes[4 * index + 3]!;
+      }
+      // One more than the offset: zero means free.
+      const after = offsets[index]! + 1;
+      words[at + 4] = Math.floor(after / HIGH);
+      words[at + 5] = after;
+    }
+    return true;
+  }
+
+  /** Marks which of the staged records were seen at a higher offset, that is superseded. */
+  judgeStaged(fates: RecordFates): void {
+    const { words, offsets, staged } = this;
+    this.fetch();
+    for (let index = 0; index < staged; index++) {
+      const at = this.find(index);
+      if (words[at + 4]! * HIGH + words[at + 5]! - 1 > offsets[index]!) fates.mark(offsets[index]!, Fate.superseded);
+    }
+  }
+
+  /** Nothing is staged any more; the places of what was are asked for all at once. */
+  private fetch(): void {
+    const { words, places, staged } = this;
+    let fetched = 0;
+    for (let index = 0; index < staged; index++) fetched ^= words[places[index]! + 4]!;
+    this.fetched = fetched;
+    this.staged = 0;
+  }
+
+  /** Where the staged key is, or the free slot where it would be. */
+  private find(index: number): number {
+    const { words, hashes } = this;
+    const first = hashes[4 * index]!;
+    const second = hashes[4 * index + 1]!;
+    for (let at = this.places[index]!; ; at = at + WORDS === words.length ? 0 : at + WORDS) {
       if (words[at + 4] === 0 && words[at + 5] === 0) return at;
       if (
-        words[at] === hash[0] &&
-        words[at + 1] === hash[1] &&
-        words[at + 2] === hash[2] &&
-        words[at + 3] === hash[3]
+        words[at] === first &&
+        words[at + 1] === second &&
+        words[at + 2] === hashes[4 * index + 2] &&
+        words[at + 3] === hashes[4 * index + 3]
       ) {
         return at;
       }
-      slot = slot + 1 === slots ? 0 : slot + 1;
     }
   }
 }

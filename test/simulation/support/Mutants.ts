@@ -15,8 +15,8 @@ import type { Position } from "../../../src/gateway/Messages.ts";
 import { ClassicRebalance } from "../../../src/group/ClassicRebalance.ts";
 import { ConsumerGroup } from "../../../src/group/ConsumerGroup.ts";
 import { CommittedOffsets } from "../../../src/group/Offsets.ts";
-import { OffsetMap } from "../../../src/log/OffsetMap.ts";
 import { ProducerStateManager } from "../../../src/log/ProducerStateManager.ts";
+import { Fate, RecordFates } from "../../../src/log/RecordFates.ts";
 import { RetentionScan } from "../../../src/log/Retention.ts";
 import { UnifiedLog } from "../../../src/log/UnifiedLog.ts";
 import { GROUP_VERSION_FEATURE } from "../../../src/metadata/MetadataImage.ts";
@@ -436,16 +436,7 @@ export const MUTANTS: ReadonlyArray<Mutant> = [
     name: "compaction takes the last record of a key",
     scenario: "compaction",
     seed: 1,
-    plant: () =>
-      replace(
-        OffsetMap.prototype,
-        "get",
-        (original) =>
-          function greedy(...args) {
-            const offset = original.apply(this, args) as number;
-            return offset < 0 ? offset : offset + 1;
-          },
-      ),
+    plant: () => replace(RecordFates.prototype, "of", () => () => Fate.superseded),
   },
   {
     name: "retention does not look at the time",
