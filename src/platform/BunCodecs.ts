@@ -16,6 +16,11 @@ const MAX_WASM_BYTES = 16 * 1024 * 1024;
 /** What `node:zlib` accepts as a limit. */
 const MAX_ZLIB_OUTPUT = 0xffff_ffff;
 
+/** zlib's own, too small for a large batch: putting the pieces together takes as long as decompressing. */
+const SMALL_CHUNK = 16 * 1024;
+const LARGE_CHUNK = 512 * 1024;
+const gzipChunk = (compressed: number): number => Math.min(LARGE_CHUNK, Math.max(SMALL_CHUNK, 4 * compressed));
+
 const zlib = (): typeof import("node:zlib") => require("node:zlib");
 
 interface Wasm {
@@ -30,7 +35,9 @@ export const makeBunCodecs = (): Codecs => {
     decompress: (codec, bytes, maxOutput) => {
       switch (codec) {
         case Codec.gzip:
-          return bounded("gzip", maxOutput, (maxOutputLength) => zlib().gunzipSync(bytes, { maxOutputLength }));
+          return bounded("gzip", maxOutput, (maxOutputLength) =>
+            zlib().gunzipSync(bytes, { maxOutputLength, chunkSize: gzipChunk(bytes.length) }),
+          );
         case Codec.zstd:
           if (!isWholeZstd(bytes)) throw new CompressionError("corrupt", "zstd: not made of whole frames");
           return bounded("zstd", maxOutput, (maxOutputLength) => zlib().zstdDecompressSync(bytes, { maxOutputLength }));
@@ -47,7 +54,7 @@ export const makeBunCodecs = (): Codecs => {
 const compress = (codec: CompressionCodec, bytes: Uint8Array, level?: number): Uint8Array => {
   switch (codec) {
     case Codec.gzip:
-      return zlib().gzipSync(bytes, level === undefined ? {} : { level });
+      return gzip(bytes, level);
     case Codec.zstd:
       return zlib().zstdCompressSync(
         bytes,
@@ -59,6 +66,18 @@ const compress = (codec: CompressionCodec, bytes: Uint8Array, level?: number): U
       return compressSnappy(bytes);
   }
 };
+
+/** Kafka's default, −1, leaves the level to the library. */
+const LIBRARY_LEVEL = -1;
+
+/**
+ * An asked level is zlib's. Where it is ours to choose and Bun is there it is 5 of libdeflate: as small as zlib's own
+ * default, in less than half of the time.
+ */
+const gzip = (bytes: Uint8Array, level = LIBRARY_LEVEL): Uint8Array =>
+  level === LIBRARY_LEVEL && typeof Bun !== "undefined"
+    ? Bun.gzipSync(bytes as Uint8Array<ArrayBuffer>, { library: "libdeflate", level: 5 })
+    : zlib().gzipSync(bytes, { level });
 
 /** Runs a zlib decoder and gives its errors the port's names. */
 const bounded = (name: string, maxOutput: number, decode: (maxOutputLength: number) => Uint8Array): Uint8Array => {
