@@ -22,14 +22,16 @@ import { loadNativeCrc32c } from "../../src/platform/NativeCrc32c.ts";
 import { Codec, type CodecId, type Codecs } from "../../src/record/Compression.ts";
 import {
   BASE_TIMESTAMP_AT,
+  HEADER_SIZE,
   MAX_TIMESTAMP_AT,
   readBatchInfo,
+  recordBytes,
   stampBatch,
   updateCrc,
 } from "../../src/record/RecordBatch.ts";
 import { buildBatch, type NewRecord } from "../../src/record/RecordBatchBuilder.ts";
 import { writeInt64 } from "../../src/record/Wire.ts";
-import { type Broker, startBroker } from "../../test/conformance/support/Brokers.ts";
+import { type Broker, type BrokerKind, oracleName, startBroker } from "../../test/conformance/support/Brokers.ts";
 import { createTopic, listOffsets } from "../../test/conformance/support/Requests.ts";
 import { Wire } from "../../test/conformance/support/Wire.ts";
 
@@ -37,6 +39,8 @@ const help = `bun run bench:log [options]
   --gib N           size of the log that is opened and searched (default 10)
   --clean-mib N     size of the log that is cleaned, uncompressed (default 1024; compressed ones a quarter of it)
   --only NAME       open, look-up, scan or clean (repeatable; default all)
+  --shape NAME      clean only this one (repeatable): plain, small, zstd, gzip, lz4, snappy
+  --kafka           let Apache Kafka clean the same logs too
   --directory DIR   where the data goes (default: the temporary directory)`;
 
 const { values: options } = parseArgs({
@@ -48,7 +52,8 @@ const { values: options } = parseArgs({
     directory: { type: "string", default: tmpdir() },
     child: { type: "string" },
     work: { type: "string" },
-    shape: { type: "string", default: "" },
+    shape: { type: "string", multiple: true, default: [] },
+    kafka: { type: "boolean", default: false },
     help: { type: "boolean", default: false },
   },
 });
@@ -167,6 +172,7 @@ const SHAPES: Record<string, { readonly title: string; readonly batches: (codecs
   },
   gzip: { title: "gzip, the same", batches: (codecs) => keyed(8000, 120, Codec.gzip, codecs) },
   lz4: { title: "lz4, the same", batches: (codecs) => keyed(8000, 120, Codec.lz4, codecs) },
+  snappy: { title: "snappy, the same", batches: (codecs) => keyed(8000, 120, Codec.snappy, codecs) },
 };
 
 const openFolder = async (
@@ -297,17 +303,24 @@ const measures: Record<string, (directory: string) => Promise<Figures>> = {
 
   /** Writes the log that `clean` cleans. */
   async fillClean(directory) {
-    const shape = SHAPES[options.shape]!;
-    const share = ["plain", "small"].includes(options.shape) ? 1 : 0.25;
+    const [name = ""] = options.shape;
+    const share = ["plain", "small"].includes(name) ? 1 : 0.25;
     mkdirSync(folderOf(directory), { recursive: true });
     const loaded = await openFolder(folderOf(directory), 128 * MIB, true);
-    await fill(loaded, Number(options["clean-mib"]) * MIB * share, shape.batches(makeBunPlatform().codecs));
+    const { codecs } = makeBunPlatform();
+    const batches = SHAPES[name]!.batches(codecs);
+    let uncompressed = 0;
+    await fill(loaded, Number(options["clean-mib"]) * MIB * share, (index) => {
+      const batch = batches(index);
+      uncompressed += HEADER_SIZE + recordBytes(batch, 0, codecs).length;
+      return batch;
+    });
     const { size } = loaded.log;
     loaded.log.roll(() => snapshotOf(loaded.state));
     // One more, so that the rest is sealed.
     await fill(loaded, 1, plain(1, 10));
     close(loaded);
-    return { size };
+    return { size, uncompressed };
   },
 
   /** A whole broker in this process, whose cleaner finds a dirty log. */
@@ -385,8 +398,13 @@ const addStall = (stall: number | undefined, turn: number | undefined, target = 
   add("… longest stall, ms (longest turn, ms of CPU)", `${shown(stall, 1)} (${shown(turn, 1)})`, target);
 
 /** A broker with an empty topic in it, stopped in an orderly way. */
-const prepared = async (directory: string, configs: Readonly<Record<string, string>>): Promise<Broker> => {
-  const broker = await startBroker("odradek", directory, { "http.listeners": "" });
+const prepared = async (
+  directory: string,
+  configs: Readonly<Record<string, string>>,
+  kind: BrokerKind = "odradek",
+): Promise<Broker> => {
+  const own = kind === "odradek" ? { "http.listeners": "" } : { "log.cleaner.backoff.ms": "4000" };
+  const broker = await startBroker(kind, directory, own);
   const wire = await Wire.open(broker);
   await createTopic(wire, TOPIC, 1, configs);
   wire.close();
@@ -403,6 +421,35 @@ const startAndAsk = async (broker: Broker): Promise<number> => {
     await listOffsets(wire, TOPIC, -1);
     wire.close();
     return performance.now() - began;
+  } finally {
+    await broker.stop();
+  }
+};
+
+const COMPACTED = {
+  "cleanup.policy": "compact",
+  "min.cleanable.dirty.ratio": "0.01",
+  "segment.bytes": String(128 * MIB),
+};
+
+/** Milliseconds that Kafka's cleaner says it took for the log that ours is given. */
+const cleanWithKafka = async (directory: string, shape: string): Promise<number> => {
+  const broker = await prepared(directory, COMPACTED, "kafka");
+  await child("fillClean", broker.dataDirectory, shape);
+  await broker.start();
+  try {
+    const wire = await Wire.open(broker);
+    // What the cleaner did it says at this level.
+    const info = [{ name: "root", configOperation: 0, value: "INFO" }];
+    const logger = { resourceType: 8, resourceName: "1", configs: info };
+    await wire.call("IncrementalAlterConfigs", 1, { resources: [logger], validateOnly: false });
+    wire.close();
+    for (let attempt = 0; attempt < 12_000; attempt++) {
+      const seconds = /cleaned log big-0[\s\S]*?log processed in ([\d,.]+) seconds/.exec(broker.log())?.[1];
+      if (seconds !== undefined) return Number(seconds.replaceAll(",", "")) * 1000;
+      await Bun.sleep(50);
+    }
+    throw new Error(`Kafka did not clean the log:\n${broker.log()}`);
   } finally {
     await broker.stop();
   }
@@ -463,18 +510,24 @@ try {
   }
   if (wants("clean")) {
     for (const [shape, { title }] of Object.entries(SHAPES)) {
+      if (options.shape.length > 0 && !options.shape.includes(shape)) continue;
       const directory = join(root, "clean");
-      const { dataDirectory: data } = await prepared(directory, {
-        "cleanup.policy": "compact",
-        "min.cleanable.dirty.ratio": "0.01",
-        "segment.bytes": String(128 * MIB),
-      });
-      const { size = 0 } = await child("fillClean", data, shape);
+      const { dataDirectory: data } = await prepared(directory, COMPACTED);
+      const { size = 0, uncompressed = 0 } = await child("fillClean", data, shape);
+      const rate = (ms: number): string => {
+        const stored = shown(size / 1e6 / (ms / 1000));
+        return uncompressed < 1.1 * size
+          ? stored
+          : `${stored} (${shown(uncompressed / 1e6 / (ms / 1000))} uncompressed)`;
+      };
       const { ms = 0, stall, turn, cpuMs = 0, rssMib } = await child("clean", data, shape);
-      add(`clean ${shown(size / 1e6)} MB, ${title}, MB/s`, shown(size / 1e6 / (ms / 1000)), "≥ 100");
-      add("… MB per second of CPU, all threads", shown(size / 1e6 / (cpuMs / 1000)));
+      add(`clean ${shown(size / 1e6)} MB, ${title}, MB/s`, rate(ms), "≥ 100");
+      add("… MB per second of CPU, all threads", rate(cpuMs));
       addStall(stall, turn, "≤ 10");
       add("… memory of the process, MiB", shown(rssMib));
+      rmSync(directory, { recursive: true, force: true });
+      if (!options.kafka) continue;
+      add(`… ${oracleName} on the same log, MB/s`, rate(await cleanWithKafka(directory, shape)));
       rmSync(directory, { recursive: true, force: true });
     }
   }
