@@ -3,14 +3,21 @@
  * and that sessions end by silence only, in virtual time.
  */
 import { describe, expect, test } from "bun:test";
+import { GroupCoordinator } from "../../actors/GroupCoordinator.ts";
 import { DATA, startSimulatedBroker } from "../../actors/simulation/SimulatedBroker.ts";
 import type { DiskFault, DiskOperation, SimulatedDisk } from "../../actors/simulation/SimulatedDisk.ts";
 import { type SimulatedProcess, Simulation } from "../../actors/simulation/Simulation.ts";
+import { TimingWheel } from "../../actors/TimingWheel.ts";
 import { KafkaClient } from "../../actors/testing/KafkaClient.ts";
+import { BrokerConfig } from "../../src/config/BrokerConfig.ts";
+import type { GroupCommand } from "../../src/group/GroupCoordinator.ts";
 import { makeBunCodecs } from "../../src/platform/BunCodecs.ts";
 import { ApiKey, Apis, type KnownApiKey, type RequestOf, type ResponseOf } from "../../src/protocol/ApiKeys.ts";
 import { Errors } from "../../src/protocol/Errors.ts";
 import { subscription } from "../group/ClassicClient.ts";
+import { oneBroker } from "../metadata/Cluster.ts";
+import { testActorContext } from "../support/ActorContexts.ts";
+import { JournalPartition } from "../support/JournalPartition.ts";
 
 const codecs = makeBunCodecs();
 const GROUP = "g";
@@ -22,22 +29,22 @@ interface World {
   readonly process: SimulatedProcess;
   readonly client: KafkaClient;
   /** Ends the broker and starts the next one: by kill -9, or by the loss of power. */
-  restart(powerCut?: boolean): Promise<World>;
+  restart(powerCut?: boolean, offsetsPartitions?: number): Promise<World>;
 }
 
-const broker = async (world: Simulation, disk: SimulatedDisk, generation = 0): Promise<World> => {
+const broker = async (world: Simulation, disk: SimulatedDisk, generation = 0, partitions = 3): Promise<World> => {
   const process = world.process(`broker ${generation}`, { disk });
-  await startSimulatedBroker(process, { codecs, settings: { "offsets.topic.num.partitions": "3" } });
+  await startSimulatedBroker(process, { codecs, settings: { "offsets.topic.num.partitions": String(partitions) } });
   const { network, clock, random } = world.process(`client ${generation}`, { host: "10.0.0.1" });
   const client = new KafkaClient(
     { network, clock, random, codecs },
     { bootstrap: [{ host: "127.0.0.1", port: 9092 }], callTimeoutMs: 30_000 },
   );
-  const restart = (powerCut = false): Promise<World> => {
+  const restart = (powerCut = false, offsetsPartitions = partitions): Promise<World> => {
     client.close();
     if (powerCut) process.powerCut("mixed");
     else process.kill();
-    return broker(world, disk, generation + 1);
+    return broker(world, disk, generation + 1, offsetsPartitions);
   };
   return { world, disk, process, client, restart };
 };
@@ -157,6 +164,17 @@ describe("group coordinators in a broker", () => {
       const found = await ask(world.client, ApiKey.FindCoordinator, { keyType: 0, coordinatorKeys: [GROUP] });
       expect(found.coordinators[0]).toMatchObject({ key: GROUP, errorCode: Errors.NONE, nodeId: 1, port: 9092 });
       expect((await world.client.topic("__consumer_offsets")).leaders).toEqual([1, 1, 1]);
+    });
+  });
+
+  test("a group is where the topic's own number of partitions puts it, whatever the configuration says by now", () => {
+    simulated(2, async (world) => {
+      await coordinated(world);
+      expect(await commit(world, 5)).toBe(Errors.NONE);
+      const next = await world.restart(false, 7);
+      await coordinated(next);
+      expect(await fetchOffset(next)).toBe(5);
+      next.client.close();
     });
   });
 
@@ -289,4 +307,62 @@ describe("group coordinators in a broker", () => {
       expect(await listed()).toEqual(["a", "c", "e"]);
     });
   });
+});
+
+test("thousands of groups with members of both protocols cost no fiber and no timer of the platform", async () => {
+  const { context, clock } = testActorContext();
+  const partition = await JournalPartition.open();
+  const wheel = new TimingWheel(clock);
+  const { image } = oneBroker();
+  const config = BrokerConfig.of({ "group.initial.rebalance.delay.ms": "0" });
+  let fibers = 0;
+  const { view, append } = partition;
+  const coordinator = new GroupCoordinator("group coordinator", {
+    ...context,
+    ...{ codecs, timers: wheel, view, append, maxBatchBytes: () => 1_000_000 },
+    fork: (effect) => {
+      fibers += 1;
+      return context.fork(effect);
+    },
+    config: () => config,
+    image: () => image,
+  });
+  const answers: number[] = [];
+  const tell = (command: GroupCommand): void => {
+    const settle = (reply: unknown): void => void answers.push((reply as { readonly errorCode: number }).errorCode);
+    coordinator.turn([{ kind: "command", command, settle }]);
+  };
+  const client = { clientId: "client", host: "/10.0.0.1" };
+  const { request: heartbeats } = Apis[ApiKey.ConsumerGroupHeartbeat];
+  for (let index = 0; index < 2000; index += 1) {
+    const groupId = `group ${index}`;
+    const uuid = `uuid ${index}`;
+    if (index % 2 === 0) {
+      const request = {
+        ...heartbeats.empty(),
+        ...{ groupId, memberId: uuid, rebalanceTimeoutMs: 1000, subscribedTopicNames: ["t"], topicPartitions: [] },
+      };
+      tell({ type: "ConsumerGroupHeartbeat", request, version: 1, client, uuid });
+    } else {
+      const protocols = [{ name: "range", metadata: subscription("t") }];
+      const request = {
+        ...Apis[ApiKey.JoinGroup].request.empty(),
+        ...{
+          groupId,
+          sessionTimeoutMs: SESSION_MS,
+          rebalanceTimeoutMs: SESSION_MS,
+          protocolType: "consumer",
+          protocols,
+        },
+      };
+      tell({ type: "JoinGroup", request, version: 3, client, uuid });
+    }
+    while (partition.mailbox.length > 0) await partition.take();
+  }
+  clock.advance(10);
+  expect([answers.length, coordinator.journaled.groups.size]).toEqual([1000, 2000]);
+  expect(wheel.size).toBeGreaterThanOrEqual(2000);
+  expect([fibers, clock.pending]).toEqual([1, 1]);
+  coordinator.stop();
+  context.fork(coordinator.actor.stop());
 });

@@ -7,7 +7,7 @@ import { once } from "node:events";
 import { existsSync, readdirSync } from "node:fs";
 import { join as path } from "node:path";
 import type { Broker } from "../support/Brokers.ts";
-import { javaArguments, javaScriptClients, kafkaLibs, kcat, node22 } from "../support/Cache.ts";
+import { javaArguments, javaScriptClients, kafkaLibs, kcat, node22, python, pythonProgram } from "../support/Cache.ts";
 import { javaScript, javaTool, kcatRun, numberedLines } from "../support/Clients.ts";
 import { commit, coordinated, fetchOffsets, stableMember, subscription } from "../support/GroupRequests.ts";
 import { sleep, waitFor } from "../support/Process.ts";
@@ -93,6 +93,12 @@ const javaScriptMember =
     new LineMember(await node22(), ["groups.mjs", library, address, topic, group, "0", protocol], {
       cwd: await javaScriptClients(),
     });
+
+/** librdkafka by way of Python: kcat's is too old for the consumer protocol. */
+const pythonMember =
+  (protocol: string) =>
+  async ({ address, group, topic }: Joining): Promise<LineMember> =>
+    new LineMember(await python(), [pythonProgram("member"), address, topic, group, protocol]);
 
 /** Kafka's VerifiableConsumer prints what it has polled and commits it then. */
 const verifiableMember =
@@ -247,6 +253,8 @@ export const suite: Suite = {
       "kafkajs, classic protocol": javaScriptMember("kafkajs", "classic"),
       "@platformatic/kafka, classic protocol": javaScriptMember("platformatic", "classic"),
       "@platformatic/kafka, consumer protocol": javaScriptMember("platformatic", "consumer"),
+      "confluent-kafka, classic protocol": pythonMember("classic"),
+      "confluent-kafka, consumer protocol": pythonMember("consumer"),
       "Kafka's verifiable consumer, classic protocol": verifiableMember("classic"),
       "Kafka's verifiable consumer, consumer protocol": verifiableMember("consumer"),
       "Kafka's console consumer, classic protocol": consoleMember("classic"),
