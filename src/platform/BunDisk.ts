@@ -3,7 +3,7 @@
  * say it: a read that never waits for the disk, an exclusive lock that dies with its process, `syncfs`.
  *
  * What must stay true: a write goes to an explicit position and reports what was taken; a flush runs on the thread
- * pool, never on the event loop; libc and the syncfs worker are loaded on first use, because start-up is counted in
+ * pool, never on the event loop, and so does what the kernel has to do for a large file that is removed; libc and the syncfs worker are loaded on first use, because start-up is counted in
  * milliseconds; every failure leaves as a `DiskError`.
  */
 import fs from "node:fs";
@@ -17,6 +17,8 @@ import { flushFileSystem } from "./Syncfs.ts";
 const MAX_VECTOR = 1024;
 /** Without `RWF_NOWAIT` nobody can tell warm from cold: below this a read is made at once, above on the thread pool. */
 const SYNCHRONOUS_READ = 256 * 1024;
+/** To take the pages and blocks of a file of 1 GiB back costs the kernel 40 ms of CPU, and hundreds on a busy disk. */
+const LARGE_FILE = 4 * 1024 * 1024;
 
 const codes: Record<string, DiskErrorCode> = {
   EIO: "EIO",
@@ -167,6 +169,33 @@ const replaceFileNow = (path: string, content: Uint8Array): void => {
   flushDirectoryNow(dirname(path));
 };
 
+/** Removed files that still take their space, each by an open descriptor: the last close gives it back. */
+const removed: number[] = [];
+
+/** One at a time: the rest of the thread pool is for others. */
+const giveBack = (): void => {
+  const [descriptor] = removed;
+  if (descriptor === undefined) return;
+  fs.close(descriptor, () => {
+    removed.shift();
+    giveBack();
+  });
+};
+
+const removeNow = (path: string): void => {
+  const size = fs.statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+  if (size < LARGE_FILE) return fs.rmSync(path, { force: true });
+  const descriptor = fs.openSync(path, "r");
+  fs.rmSync(path, { force: true });
+  if (removed.push(descriptor) === 1) giveBack();
+};
+
+const removeDirectoryNow = (path: string): void => {
+  const entries = fs.readdirSync(path, { withFileTypes: true });
+  for (const entry of entries) if (entry.isFile()) removeNow(`${path}/${entry.name}`);
+  fs.rmSync(path, { recursive: true, force: true });
+};
+
 const status = (path: string): fs.Stats | undefined =>
   attempt("stat", path, () => fs.statSync(path, { throwIfNoEntry: false }));
 
@@ -197,8 +226,10 @@ export const bunDisk = (): Disk => ({
     attempt("makeDirectory", path, () => fs.mkdirSync(path, { recursive: true }));
   },
   rename: (from, to) => attempt("rename", from, () => fs.renameSync(from, to)),
-  remove: (path) => attempt("remove", path, () => fs.rmSync(path, { force: true })),
-  removeDirectory: (path) => attempt("removeDirectory", path, () => fs.rmSync(path, { recursive: true, force: true })),
+  remove: (path) => attempt("remove", path, () => removeNow(path)),
+  removeDirectory: (path) => {
+    if (fs.existsSync(path)) attempt("removeDirectory", path, () => removeDirectoryNow(path));
+  },
   flushDirectory: (directory) => {
     const descriptor = attempt("flushDirectory", directory, () => fs.openSync(directory, "r"));
     return pooled("flushDirectory", directory, (done) => fs.fsync(descriptor, done)).finally(() =>

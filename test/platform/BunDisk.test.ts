@@ -1,5 +1,5 @@
 import { afterAll, describe, expect, test } from "bun:test";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { bunDisk } from "../../src/platform/BunDisk.ts";
 import { DiskError } from "../../src/platform/Disk.ts";
@@ -30,6 +30,39 @@ describe("BunDisk", () => {
     expect(await file.read(target, 19)).toBe(0);
     expect(await file.read(target, 5000)).toBe(0);
     file.close();
+  });
+
+  test("a large file is gone at once, alone or with its folder, and its space is given back elsewhere", () => {
+    const cpu = (): number => {
+      const { user, system } = process.threadCpuUsage();
+      return user + system;
+    };
+    const bytes = new Uint8Array(16 << 20).fill(1);
+    /** CPU time of this thread, the least of three. */
+    const spent = (prepare: () => string, remove: (path: string) => void): number => {
+      const times = [0, 0, 0].map(() => {
+        const path = prepare();
+        const before = cpu();
+        remove(path);
+        const after = cpu();
+        expect(disk.exists(path)).toBe(false);
+        return after - before;
+      });
+      return Math.min(...times);
+    };
+    const large = (): string => {
+      writeFileSync(`${root}/large`, bytes);
+      return `${root}/large`;
+    };
+    const folder = (): string => {
+      disk.makeDirectory(`${root}/folder`);
+      writeFileSync(`${root}/folder/large`, bytes);
+      return `${root}/folder`;
+    };
+    const here = spent(large, (path) => rmSync(path));
+    expect(spent(large, (path) => disk.remove(path))).toBeLessThan(here / 2);
+    expect(spent(folder, (path) => disk.removeDirectory(path))).toBeLessThan(here / 2);
+    disk.removeDirectory(`${root}/no folder`);
   });
 
   test("more chunks than a vector takes are a short write", async () => {
