@@ -16,6 +16,8 @@ import type { CleaningWork, GroupState } from "./CleaningPass.ts";
 import { CorruptLog } from "./CorruptLog.ts";
 import { LogSegment } from "./LogSegment.ts";
 import { decodeSnapshot, placeSnapshot } from "./LogSnapshot.ts";
+import { snapshotOf } from "./LogState.ts";
+import { stateBefore } from "./StateReplay.ts";
 import { type UnifiedLog, writeFully } from "./UnifiedLog.ts";
 
 /** What of the rules of one log decides when it is cleaned. */
@@ -277,7 +279,8 @@ export const cleanGroup = async (
 
 /**
  * Before a cleaned segment takes the place of `old`: makes the snapshot behind them say how it ends, and durable, because
- * nothing else knows any more what was in the holes.
+ * nothing else knows any more what was in the holes. One that is not there, or is damaged, is made anew as long as the
+ * batches can tell.
  */
 export const describeCleaned = async (
   disk: Disk,
@@ -289,9 +292,12 @@ export const describeCleaned = async (
   const next = log.segments[log.segments.indexOf(last) + 1];
   if (next === undefined || !log.segments.includes(last)) return;
   const path = next.path(".snapshot");
-  const snapshot = disk.readFile(path);
+  let snapshot = disk.readFile(path);
+  const known = snapshot === undefined ? undefined : decodeSnapshot(snapshot);
   // Kafka's own snapshots say nothing of segments.
-  if (snapshot === undefined || decodeSnapshot(snapshot)?.addition?.offset !== next.baseOffset) return;
+  if (known !== undefined && known.addition === undefined) return;
+  if (snapshot === undefined || known?.addition?.offset !== next.baseOffset)
+    snapshot = snapshotOf(await stateBefore(disk, log.segments, log.segments.indexOf(next)));
   placeSnapshot(snapshot, cleaned.end());
   const file = disk.open(`${path}.tmp`, "write");
   try {

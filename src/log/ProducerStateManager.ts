@@ -182,7 +182,9 @@ export class ProducerStateManager {
   /** Takes an appended batch in; answers the transaction it ended here, if it is a marker of one with data. */
   evolve(batch: BatchInfo): CompletedTransaction | undefined {
     if (batch.producerId < 0) return undefined;
-    if (batch.control !== undefined && batch.control.type === "other") return undefined;
+    const { control } = batch;
+    // A marker that compaction emptied keeps its place for its producer's epoch alone.
+    if (control?.type === "other" && batch.recordCount > 0) return undefined;
     let entry = this.producers.get(batch.producerId);
     if (entry === undefined) {
       entry = {
@@ -200,9 +202,9 @@ export class ProducerStateManager {
       entry.batches = [];
     }
     entry.lastTimestamp = batch.maxTimestamp;
-    if (batch.control !== undefined) {
-      return this.endTransaction(entry, batch, batch.control.coordinatorEpoch, batch.control.type === "abort");
-    }
+    if (control?.type === "other") return undefined;
+    if (control !== undefined)
+      return this.endTransaction(entry, batch, control.coordinatorEpoch, control.type === "abort");
     if (entry.batches.length === WINDOW) entry.batches.shift();
     entry.batches.push({
       firstSequence: batch.baseSequence,

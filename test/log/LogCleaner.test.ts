@@ -279,6 +279,46 @@ describe("compaction", () => {
     }
   });
 
+  test("C8: a producer whose last word is a marker keeps its epoch when the marker's record has gone", async () => {
+    const driver = await LogDriver.open(CONFIG);
+    const { log, state, disk } = driver;
+    const producer = { producerId: 1, producerEpoch: 0, baseSequence: 0, transactional: true };
+    await driver.append([1], 20, producer);
+    await driver.endTransaction("abort", 1, 1);
+    // So that the marker is the last batch neither of its segment nor of the log.
+    await driver.append([2]);
+    log.roll(() => snapshotOf(state));
+    await log.write();
+    driver.flush();
+    for (const now of [5000, 7000, 9000]) await cleanLog(disk, log, state, { now, deleteRetentionMs: RETENTION });
+    const marker = batchesOf(await readAll(log)).find(({ producerId }) => producerId === 1);
+    expect(marker?.recordCount).toBe(0);
+    const bare = disk.copy();
+    for (const name of bare.list(DIRECTORY)) if (name.endsWith(".snapshot")) bare.remove(`${DIRECTORY}/${name}`);
+    const { producers } = (await driver.load({ recoveryPoint: log.flushedOffset }, bare)).state;
+    expect(producers.get(1)).toMatchObject({ epoch: 1, batches: [], transactionFirstOffset: -1 });
+  });
+
+  test("a snapshot that could not be written is made before compaction takes what it would have said", async () => {
+    for (const which of ["the last", "all"]) {
+      const made = await history(4);
+      const { driver } = made;
+      const { log, state, disk } = driver;
+      await made.settle();
+      await made.seal();
+      const paths = log.segments.map((segment) => segment.path(".snapshot")).filter((path) => disk.exists(path));
+      expect(paths.length).toBeGreaterThan(2);
+      for (const path of which === "all" ? paths : paths.slice(-1)) disk.remove(path);
+      const before = snapshotOf(state);
+      await cleanLog(disk, log, state, { now: 5000 });
+      for (const recoveryPoint of [log.flushedOffset, 0]) {
+        const loaded = await driver.load({ recoveryPoint }, disk.copy());
+        expect(loaded.repairs).toEqual([]);
+        expect(Buffer.compare(snapshotOf(loaded.state), before)).toBe(0);
+      }
+    }
+  });
+
   test("the indexes of a cleaned log are caches: every offset is found as by a scan (L8)", async () => {
     for (const seed of SEEDS.slice(0, 8)) {
       const made = await history(seed, 60);
