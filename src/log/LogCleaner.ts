@@ -9,7 +9,7 @@
  */
 import type { Disk } from "../platform/Disk.ts";
 import { buggify } from "../prelude/Buggify.ts";
-import { isPending, type Offset, type Position, type Timestamp } from "../prelude/Types.ts";
+import { isPending, type MaybePending, type Offset, type Position, type Timestamp } from "../prelude/Types.ts";
 import { readBatchInfo } from "../record/RecordBatch.ts";
 import { readBatches } from "./BatchScan.ts";
 import type { CleaningWork, GroupState } from "./CleaningPass.ts";
@@ -111,9 +111,12 @@ const eachChunk = async (
       const { length } = chunk;
       const behind = position + length;
       next = behind < size ? read(behind) : undefined;
-      if (!(await visit(chunk, position, behind === size))) return false;
+      const visiting = visit(chunk, position, behind === size);
+      // Where another thread works, others have their turn while it does.
+      const resting = pace.spent(length) || buggify("a cleaner rests early") ? pace.rest() : undefined;
+      const [visited] = await settled(visiting, resting);
+      if (!visited) return false;
       position = behind;
-      if (pace.spent(length) || buggify("a cleaner rests early")) await pace.rest();
     }
     return true;
   } finally {
@@ -121,6 +124,14 @@ const eachChunk = async (
     await next?.catch(() => undefined);
     segment.release();
   }
+};
+
+/** Both of what goes on at the same time; throws only when neither does any more. */
+const settled = async <A, B>(one: MaybePending<A>, other: MaybePending<B>): Promise<[A, B]> => {
+  const [first, second] = await Promise.allSettled([one, other]);
+  if (first.status === "rejected") throw first.reason;
+  if (second.status === "rejected") throw second.reason;
+  return [first.value, second.value];
 };
 
 const damaged = (segment: LogSegment, position: Position): CorruptLog =>
@@ -205,8 +216,8 @@ export const removeLeftovers = (disk: Disk, { directory }: UnifiedLog): void => 
   for (const name of names.sort((left, right) => isLog(left) - isLog(right))) disk.remove(`${directory}/${name}`);
 };
 
-/** Written at a time. */
-const WRITE_BYTES = 1024 * 1024;
+/** Written at a time, at least: with one chunk more, what the event loop may spend on a write. */
+const WRITE_BYTES = 512 * 1024;
 
 /**
  * Writes what stays of the group's segments into a new one and makes it durable under its `.cleaned` name; undefined
@@ -248,13 +259,14 @@ export const cleanGroup = async (
     for (const [index, { segment, endOffset }] of group.entries()) {
       await work.aborted(await abortedIn(log, segment.baseOffset, endOffset));
       await eachChunk(segment, work.chunkBytes, pace, async (chunk, position, isLast) => {
-        const kept = await work.clean(chunk, isLast && index === group.length - 1);
+        const cleaning = work.clean(chunk, isLast && index === group.length - 1);
+        // What came before is written while this one is worked on.
+        const [kept] = await settled(cleaning, pending >= WRITE_BYTES ? write() : undefined);
         if (kept.damagedAt !== undefined) throw damaged(segment, position + kept.damagedAt);
         for (const one of kept.aborted) cleaned.appendAborted(one);
         changed ||= kept.changed;
         chunks.push(kept.bytes);
         pending += kept.bytes.length;
-        if (pending >= WRITE_BYTES) await write();
         return true;
       });
       await write();
