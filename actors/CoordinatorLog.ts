@@ -2,7 +2,8 @@
  * A coordinator's journal: the partition of an internal topic that it alone writes to. It reads the log whole, appends a
  * decision's records as one batch, and holds back replies until everything appended before them is committed.
  *
- * What must stay true: offsets handed to the fold are the ones the log gives; a batch gets in only where its journal
+ * What must stay true: offsets handed to the fold are the ones the log gives; the log is not read while an append of one's
+ * own may still change it; a batch gets in only where its journal
  * ended when it was decided, never behind one it has not seen or in the place of one that failed; a reply that is held
  * back is settled once; after a failed append nothing appended since counts, the replies that wait are told so, and
  * nothing more is appended until the log has been read again.
@@ -70,6 +71,8 @@ export class CoordinatorLog {
   /** Counts loads: what an earlier one left behind (appends, reads) is void. */
   private term = 0;
   private broken = false;
+  /** Appends that the partition has not answered, of earlier loads too. */
+  private underWay = 0;
   /** Exclusive end of what was appended, and of what of it is committed. */
   private appendedEnd: Offset = 0;
   private committedEnd: Offset = 0;
@@ -92,8 +95,8 @@ export class CoordinatorLog {
     const { term } = this;
     const view = this.environment.view();
     if (view === Errors.KAFKA_STORAGE_ERROR) return reader.failed("its partition is offline", true);
-    // Not open yet, or its end not yet committed: nobody may be told what could still be lost.
-    if (typeof view === "number" || view.highWatermark < view.logEndOffset) {
+    // Not open yet, or its end not yet committed (nobody may be told what could still be lost), or not yet its end.
+    if (typeof view === "number" || view.highWatermark < view.logEndOffset || this.underWay > 0) {
       this.environment.clock.after(RETRY_MS, () => {
         if (term === this.term) this.load(reader);
       });
@@ -158,6 +161,7 @@ export class CoordinatorLog {
     const info = readBatchInfo(bytes, 0);
     const end = expectedOffset + info.recordCount;
     this.appendedEnd = end;
+    this.underWay += 1;
     this.environment.append({
       batch: { bytes, info, logAppendTime: -1 },
       acks: -1,
@@ -166,6 +170,7 @@ export class CoordinatorLog {
       ...rules,
       applied: () => undefined,
       settle: ({ error }) => {
+        this.underWay -= 1;
         if (term !== this.term || this.broken) return;
         if (error !== Errors.NONE) return this.fail(error);
         this.committedEnd = end;
