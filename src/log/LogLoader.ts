@@ -226,6 +226,7 @@ class Loader {
     const snapshot = this.readSnapshot(offset);
     const end = snapshot?.addition?.end;
     if (snapshot === undefined || end === undefined || end.baseOffset !== this.bases.at(-1)) return undefined;
+    if (offset < this.options.logStartOffset) return undefined;
     if (this.disk.fileSize(this.path(end.baseOffset, ".log")) !== end.size) return undefined;
     const segments = this.bases.map((_, index) => this.segment(index));
     segments.at(-1)!.adopt(end, true);
@@ -275,6 +276,7 @@ class Loader {
         `the log ends at ${state.logEndOffset}, but is durable up to ${recoveryPoint}`,
       );
     }
+    if (state.logEndOffset < this.options.logStartOffset) return this.beginAnew(state.logEndOffset, recovered);
     segments.at(-1)!.writeIndexes(true);
     this.dropSnapshotsAbove(state.logEndOffset);
     const flushedOffset = Math.min(recoveryPoint, state.logEndOffset);
@@ -304,6 +306,19 @@ class Loader {
     const offset = folded.logEndOffset;
     const snapshot = offset <= recoveryPoint ? this.readSnapshot(offset) : undefined;
     return snapshot?.addition === undefined ? folded : stateOf(snapshot, offset);
+  }
+
+  /**
+   * The last writes were lost, and of what is left a client had everything deleted: an offset is never given out again, so
+   * the log begins where it was told to (as Kafka's does), and what is left is kept aside.
+   */
+  private beginAnew(end: Offset, opened: ReadonlyArray<LogSegment>): LoadedLog {
+    for (const segment of opened) segment.retire();
+    this.repairs.push(
+      `${this.directory}: ends at ${end}, before its start: begun anew there, its segments are kept aside`,
+    );
+    this.dropFrom(0, true);
+    return this.empty();
   }
 
   /** No segment is there: a new log, or one whose last record went by retention and whose producers live on. */

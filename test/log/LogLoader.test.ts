@@ -65,6 +65,26 @@ describe("LogLoader", () => {
     await expectSame(await filled(), loaded);
   });
 
+  test("a log whose last writes were lost and whose rest was deleted begins where it was told; what is left is kept aside", async () => {
+    const { end } = await filled();
+    const start = end + 5;
+    for (const options of [{ recoveryPoint: 40 }, { recoveryPoint: end, clean: true }]) {
+      const driver = await filled();
+      if (options.clean === true) driver.stop();
+      const { disk } = driver;
+      const kept = [...disk.files.keys()].filter((path) => path.endsWith(".log")).sort();
+      driver.adopt(await driver.load({ ...options, logStartOffset: start }, disk));
+      for (let times = 0; times < 2; times++) {
+        const { log, state } = driver;
+        expect([state.logStartOffset, state.logEndOffset, log.logEndOffset]).toEqual([start, start, start]);
+        const cut = [...disk.files.keys()].filter((path) => path.endsWith(".log.cut")).sort();
+        expect(cut).toEqual(kept.map((path) => `${path}.cut`));
+        driver.adopt(await driver.load({ recoveryPoint: options.recoveryPoint, logStartOffset: start }, disk));
+      }
+      expect((await driver.append([1])).baseOffset).toBe(start);
+    }
+  });
+
   test("after an unclean stop everything written is there, and the next ticket makes it durable", async () => {
     const driver = await filled();
     for (const recoveryPoint of [0, 40, driver.end]) {
