@@ -257,19 +257,24 @@ export const cleanGroup = async (
   try {
     await work.beginGroup(state);
     for (const [index, { segment, endOffset }] of group.entries()) {
-      await work.aborted(await abortedIn(log, segment.baseOffset, endOffset));
+      const aborted = await abortedIn(log, segment.baseOffset, endOffset);
+      let indexed = aborted.filter(({ lastOffset }) => lastOffset < endOffset).length;
+      await work.aborted(aborted);
       await eachChunk(segment, work.chunkBytes, pace, async (chunk, position, isLast) => {
         const cleaning = work.clean(chunk, isLast && index === group.length - 1);
         // What came before is written while this one is worked on.
         const [kept] = await settled(cleaning, pending >= WRITE_BYTES ? write() : undefined);
         if (kept.damagedAt !== undefined) throw damaged(segment, position + kept.damagedAt);
         for (const one of kept.aborted) cleaned.appendAborted(one);
+        indexed -= kept.aborted.length;
         changed ||= kept.changed;
         chunks.push(kept.bytes);
         pending += kept.bytes.length;
         return true;
       });
       await write();
+      // Nothing is left of a transaction that readers are still told to leave out.
+      changed ||= indexed > 0;
     }
     if (!changed) {
       cleaned.discard();

@@ -248,6 +248,28 @@ describe("compaction", () => {
     expect(markersSeen).toBeGreaterThan(50);
   });
 
+  test("C6: no reader is told of an aborted transaction of which no batch is left, though its marker stays for ever", async () => {
+    let told = 0;
+    for (const seed of SEEDS) {
+      const made = await history(seed);
+      const { log, state, disk } = made.driver;
+      await made.settle();
+      await made.seal();
+      const before = await log.abortedTransactions(0, Number.POSITIVE_INFINITY);
+      for (const now of [5000, 6000, 7000]) {
+        await cleanLog(disk, log, state, { now, deleteRetentionMs: Number.MAX_SAFE_INTEGER });
+      }
+      const batches = batchesOf(await readAll(log)).filter(({ attributes }) => !isControl(attributes));
+      const aborted = await log.abortedTransactions(0, Number.POSITIVE_INFINITY);
+      for (const { producerId, firstOffset, lastOffset } of aborted) {
+        const own = batches.filter((info) => info.producerId === producerId);
+        expect(own.some((info) => info.lastOffset >= firstOffset && info.baseOffset <= lastOffset)).toBe(true);
+      }
+      told += before.length - aborted.length;
+    }
+    expect(told).toBeGreaterThan(0);
+  });
+
   test("C8: the last batch of every live producer stays, and the state is the same after every kind of restart", async () => {
     for (const seed of SEEDS) {
       const made = await history(seed);
