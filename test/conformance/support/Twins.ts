@@ -60,8 +60,12 @@ export const shownBatches = (chunk: Uint8Array, side: Side, startedAt: number): 
     if (one.count === 0) return [];
     const time = (value: number) => (value >= startedAt && value < Date.now() + 1000 ? "now" : value);
     const inside = [...records(one.bytes, 0, codecs)];
-    // Kafka's compaction counts a batch's times from the first record that it keeps, ours from the first there was.
-    const whole = (one.attributes & 0x40) === 0 && inside[0]?.offset === one.baseOffset;
+    // Kafka's compaction counts a batch's times from the first record that it keeps, ours from the first there was: no
+    // reader can tell, since each record's own time is the same. With the broker's time (0x08) Kafka's counts from that
+    // one, in every batch that it writes anew, and it does so for a tombstone's sake alone.
+    const appendTime = (one.attributes & 0x08) !== 0;
+    const kept = inside.length === one.lastOffset - one.baseOffset + 1 && inside.every(({ value }) => value !== null);
+    const whole = (one.attributes & 0x40) === 0 && inside[0]?.offset === one.baseOffset && (kept || !appendTime);
     return {
       offsets: `${one.baseOffset}–${one.lastOffset}`,
       attributes: one.attributes,
