@@ -3,7 +3,7 @@
  * opening and closing of the logs in it. What must stay true: two brokers never share it; a directory of another
  * cluster or node, or of a later format, is refused untouched; the clean-shutdown marker exists only while no broker
  * runs on it and every log in it was closed with its state on disk; a recovery point in its file is never above what
- * was flushed.
+ * was flushed; what the files say of a removed partition is gone from them before another has its name.
  */
 import type { BrokerConfig } from "../src/config/BrokerConfig.ts";
 import type { TopicConfig } from "../src/config/TopicConfig.ts";
@@ -18,6 +18,7 @@ import {
   encodePartitionMetadata,
   HIGH_WATERMARK_FILE,
   LOCK_FILE,
+  LOG_START_OFFSET_COPY_FILE,
   LOG_START_OFFSET_FILE,
   META_PROPERTIES_FILE,
   PARTITION_METADATA_FILE,
@@ -69,9 +70,11 @@ export class LogDirectory {
   readonly flusher: ActorRef<Flushable>;
   private readonly disk: Disk;
   private readonly budget: TailBudget;
-  /** As they were in the checkpoint files at start; a partition opened later takes its own from here. */
-  private readonly recoveryPoints: Map<string, Offset>;
-  private readonly logStartOffsets: Map<string, Offset>;
+  /** As the checkpoint files have them; a partition opened later takes its own from here. */
+  private recoveryPoints: Map<string, Offset>;
+  private logStartOffsets: Map<string, Offset>;
+  /** Partitions that are gone from these, and not yet from the files. */
+  private readonly forgotten = new Set<string>();
   readonly freeSpace: FreeSpace;
 
   private constructor(
@@ -86,8 +89,9 @@ export class LogDirectory {
   ) {
     this.disk = services.disk;
     this.budget = new TailBudget();
-    this.recoveryPoints = this.readCheckpoint(RECOVERY_POINT_FILE);
-    this.logStartOffsets = this.readCheckpoint(LOG_START_OFFSET_FILE);
+    this.recoveryPoints = this.readCheckpoint(RECOVERY_POINT_FILE) ?? new Map();
+    const logStartOffsets = this.readCheckpoint(LOG_START_OFFSET_FILE);
+    this.logStartOffsets = logStartOffsets ?? this.readCheckpoint(LOG_START_OFFSET_COPY_FILE) ?? new Map();
     const minFreeBytes = (): number => services.currentConfig().number("log.min.free.bytes");
     this.freeSpace = new FreeSpace({ ...context, disk: this.disk, path, minFreeBytes });
     const flusher = startFlusher(context, this.disk, path);
@@ -134,7 +138,7 @@ export class LogDirectory {
 
   openFolder(name: string, topicId: Uuid, config: LogConfig): MaybePending<OpenedLog> {
     const folder = `${this.path}/${name}`;
-    const created = this.disk.isDirectory(folder) ? this.existing(folder, topicId) : this.create(folder, topicId);
+    const created = this.disk.isDirectory(folder) ? this.existing(folder, topicId) : this.create(name, folder, topicId);
     return isPending(created)
       ? created.then((made) => this.load(name, folder, config, made))
       : this.load(name, folder, config, created);
@@ -176,30 +180,69 @@ export class LogDirectory {
 
   /** Takes a removed partition's folder out of the way: renamed now, so that its name is free, gone later. */
   markDeleted({ topic, partition }: LogIdentity, delayMs: number): void {
-    // A topic of the same name begins anew.
-    this.recoveryPoints.delete(partitionDirectory({ topic, partition }));
-    this.logStartOffsets.delete(partitionDirectory({ topic, partition }));
-    const folder = `${this.path}/${topic}-${partition}`;
+    const name = partitionDirectory({ topic, partition });
+    this.forget(name);
+    const folder = `${this.path}/${name}`;
     if (!this.disk.isDirectory(folder)) return;
     const unique = this.services.random.uuid().replaceAll("-", "_");
-    const doomed = `${this.path}/${topic.slice(0, 200)}-${partition}.${unique}${DELETE_SUFFIX}`;
+    const doomed = `${this.path}/${doomedName(topic, partition)}.${unique}${DELETE_SUFFIX}`;
     this.disk.rename(folder, doomed);
-    this.context.clock.after(delayMs, () => this.disk.removeDirectory(doomed));
+    this.context.clock.after(delayMs, () => {
+      // While the folder is there a start knows that what the files say is of a removed partition.
+      if (!this.forgotten.has(name) || this.confirmForgotten()) this.disk.removeDirectory(doomed);
+    });
+  }
+
+  /** A partition is removed: one made anew under its name begins without what is known of this one. */
+  private forget(name: string): void {
+    const known = this.recoveryPoints.delete(name);
+    if (this.logStartOffsets.delete(name) || known) this.forgotten.add(name);
+  }
+
+  private confirmForgotten(): boolean {
+    try {
+      this.writeOffsets();
+      return true;
+    } catch (error) {
+      this.context.log("warn", `the checkpoints were not written: ${String(error)}`);
+      return false;
+    }
   }
 
   /** Removes what earlier deletions left; folders the metadata does not know are renamed and kept (S1). */
   sweep(known: (folder: string, topicId: Uuid | undefined) => boolean): void {
-    for (const name of this.disk.list(this.path)) {
+    const doomed: string[] = [];
+    const names = new Set(this.disk.list(this.path));
+    for (const name of names) {
       const folder = `${this.path}/${name}`;
       if (!/-\d+(\.|$)/.test(name) || !this.disk.isDirectory(folder)) continue;
-      if (name.endsWith(DELETE_SUFFIX)) this.disk.removeDirectory(folder);
+      if (name.endsWith(DELETE_SUFFIX)) doomed.push(name);
       else if (!name.endsWith(STRAY_SUFFIX) && !known(name, this.topicIdOf(folder))) {
         // A topic of the same name may have left one before.
         let stray = `${name}${STRAY_SUFFIX}`;
         for (let next = 2; this.disk.exists(`${this.path}/${stray}`); next++) stray = `${name}.${next}${STRAY_SUFFIX}`;
         this.context.log("warn", `${folder} belongs to no known partition: kept as ${stray}`);
         this.disk.rename(folder, `${this.path}/${stray}`);
+        this.forget(name);
+        names.delete(name);
       }
+    }
+    this.forgetRemoved(names, doomed, known);
+    if (this.forgotten.size > 0 && !this.confirmForgotten()) return;
+    for (const name of doomed) this.disk.removeDirectory(`${this.path}/${name}`);
+  }
+
+  /** The broker died before the files said that a partition is removed: its folder has another name, or is gone. */
+  private forgetRemoved(
+    names: ReadonlySet<string>,
+    doomed: ReadonlyArray<string>,
+    known: (folder: string, topicId: undefined) => boolean,
+  ): void {
+    const removed = new Set(doomed.map((name) => name.slice(0, name.lastIndexOf("."))));
+    for (const name of [...this.recoveryPoints.keys(), ...this.logStartOffsets.keys()]) {
+      if (names.has(name)) continue;
+      const { topic, partition } = partitionOfDirectory(name)!;
+      if (removed.has(doomedName(topic, partition)) || !known(name, undefined)) this.forget(name);
     }
   }
 
@@ -230,9 +273,17 @@ export class LogDirectory {
       logStartOffsets.set(name, logStartOffset);
       highWatermarks.set(name, highWatermark);
     }
-    this.writeCheckpoint(RECOVERY_POINT_FILE, recoveryPoints);
-    this.writeCheckpoint(LOG_START_OFFSET_FILE, logStartOffsets);
+    this.recoveryPoints = recoveryPoints;
+    this.logStartOffsets = logStartOffsets;
+    this.writeOffsets();
     this.writeCheckpoint(HIGH_WATERMARK_FILE, highWatermarks);
+  }
+
+  private writeOffsets(): void {
+    this.writeCheckpoint(RECOVERY_POINT_FILE, this.recoveryPoints);
+    this.writeCheckpoint(LOG_START_OFFSET_COPY_FILE, this.logStartOffsets);
+    this.writeCheckpoint(LOG_START_OFFSET_FILE, this.logStartOffsets);
+    this.forgotten.clear();
   }
 
   private writeCheckpoint(file: string, offsets: ReadonlyMap<string, Offset>): void {
@@ -271,7 +322,8 @@ export class LogDirectory {
     };
   }
 
-  private create(folder: string, topicId: Uuid): MaybePending<NewFolder> {
+  private create(name: string, folder: string, topicId: Uuid): MaybePending<NewFolder> {
+    if (this.forgotten.has(name)) this.writeOffsets();
     this.disk.makeDirectory(folder);
     const file = this.disk.open(`${folder}/${PARTITION_METADATA_FILE}`, "write");
     const content = encodePartitionMetadata(topicId);
@@ -290,6 +342,9 @@ export class LogDirectory {
     if (found !== undefined && found !== topicId) {
       throw new Error(`${folder} belongs to topic id ${found}, not ${topicId}`);
     }
+    // Lost or damaged: the name says whose it is, as long as no other topic has taken it.
+    if (found === undefined)
+      this.disk.replaceFile(`${folder}/${PARTITION_METADATA_FILE}`, encodePartitionMetadata(topicId));
     // The last run may have died between making the folder and its first flush: the names may be in memory only.
     return this.wasClean ? undefined : { files: [], directories: [folder, this.path] };
   }
@@ -316,12 +371,15 @@ export class LogDirectory {
     return isPending(flushing) ? flushing.then(opened, failed) : opened();
   }
 
-  private readCheckpoint(name: string): Map<string, Offset> {
+  private readCheckpoint(name: string): Map<string, Offset> | undefined {
     const content = this.disk.readFile(`${this.path}/${name}`);
-    const entries = (content === undefined ? undefined : decodeOffsetCheckpoint(content)) ?? [];
-    return new Map(entries.map((entry) => [partitionDirectory(entry), entry.offset]));
+    const entries = content === undefined ? undefined : decodeOffsetCheckpoint(content);
+    return entries && new Map(entries.map((entry) => [partitionDirectory(entry), entry.offset]));
   }
 }
+
+/** The name of a removed partition's folder begins like this: Kafka cuts long ones, so that the rest has room. */
+const doomedName = (topic: string, partition: number): string => `${topic.slice(0, 200)}-${partition}`;
 
 /** The directories whose entries making `path` adds to: the parents of every level that is not there yet. */
 const missingParents = (disk: Disk, path: string): string[] => {

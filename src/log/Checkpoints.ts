@@ -2,15 +2,19 @@
  * The small text files of a log directory in Kafka's formats: the offset checkpoints (one file per log directory),
  * `leader-epoch-checkpoint` and `partition.metadata` (one per partition), `meta.properties` and the clean-shutdown
  * marker. Encoders and decoders only; written with `Disk.replaceFile`. A decoder answers undefined for anything it does
- * not understand: every one of these files may be lost.
+ * not understand: every one of these files may be lost. What must stay true: a digit that flipped on the disk is never
+ * believed, where the file is ours (a checksum that Kafka's readers pass over is in it); Kafka's own have none.
  */
 import type { Offset, Timestamp, TopicPartition, Uuid } from "../prelude/Types.ts";
+import { crc32c } from "../record/Crc32c.ts";
 import type { EpochEntry } from "./LeaderEpochCache.ts";
 
 /** In the log directory: behind what is durable and whole, per partition. */
 export const RECOVERY_POINT_FILE = "recovery-point-offset-checkpoint";
 /** In the log directory: log starts that are above the first segment's base offset. */
 export const LOG_START_OFFSET_FILE = "log-start-offset-checkpoint";
+/** In the log directory, and ours alone: the same again, since nothing else says which records a client had deleted. */
+export const LOG_START_OFFSET_COPY_FILE = "log-start-offset-checkpoint.copy";
 /** In the log directory: high watermarks. */
 export const HIGH_WATERMARK_FILE = "replication-offset-checkpoint";
 /** In the log directory: up to where each compacted log was cleaned. */
@@ -27,6 +31,7 @@ const VERSION = 0;
 const utf8 = new TextEncoder();
 const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
 const INTEGER = /^-?\d{1,16}$/;
+const TOPIC = /^[a-zA-Z0-9._-]{1,249}$/;
 
 /** `topic-0`, the directory of a partition. */
 export const partitionDirectory = ({ topic, partition }: TopicPartition): string => `${topic}-${partition}`;
@@ -47,6 +52,22 @@ const decodeLines = (bytes: Uint8Array): string[] | undefined => {
   return lines.shift() === String(lines.length) ? lines : undefined;
 };
 
+/**
+ * A line of no topic, since no topic can have the name, nor with one bit of it flipped: Kafka looks up the partitions that
+ * it knows and never meets it.
+ */
+const CHECKSUM = "#crc32c# 0";
+const checksumOf = (lines: ReadonlyArray<string>): string => `${CHECKSUM} ${crc32c(utf8.encode(lines.join("\n")))}`;
+
+const encodeChecked = (lines: ReadonlyArray<string>): Uint8Array => encodeLines([...lines, checksumOf(lines)]);
+
+/** The lines without their checksum, when it is right or Kafka wrote the file. */
+const decodeChecked = (bytes: Uint8Array): string[] | undefined => {
+  const lines = decodeLines(bytes);
+  if (lines?.at(-1)?.startsWith(CHECKSUM) !== true) return lines;
+  return lines.pop() === checksumOf(lines) ? lines : undefined;
+};
+
 export interface PartitionOffset extends TopicPartition {
   readonly offset: Offset;
 }
@@ -56,15 +77,15 @@ const partitionLine = ({ topic, partition, offset }: PartitionOffset): string =>
 const readPartitionLine = (line: string): PartitionOffset | undefined => {
   const [topic, partition, offset, ...more] = line.split(/\s+/);
   if (topic === undefined || partition === undefined || offset === undefined || more.length > 0) return undefined;
-  if (!INTEGER.test(partition) || !INTEGER.test(offset)) return undefined;
+  if (!TOPIC.test(topic) || !INTEGER.test(partition) || !INTEGER.test(offset)) return undefined;
   return { topic, partition: Number(partition), offset: Number(offset) };
 };
 
 export const encodeOffsetCheckpoint = (entries: Iterable<PartitionOffset>): Uint8Array =>
-  encodeLines(Array.from(entries, partitionLine));
+  encodeChecked(Array.from(entries, partitionLine));
 
 export const decodeOffsetCheckpoint = (bytes: Uint8Array): PartitionOffset[] | undefined => {
-  const entries = decodeLines(bytes)?.map(readPartitionLine);
+  const entries = decodeChecked(bytes)?.map(readPartitionLine);
   return entries?.every((entry) => entry !== undefined) === true ? entries : undefined;
 };
 
@@ -78,14 +99,14 @@ export interface ScrubCheckpoint {
 }
 
 export const encodeScrubCheckpoint = ({ began, done, damaged }: ScrubCheckpoint): Uint8Array =>
-  encodeLines([
+  encodeChecked([
     `began ${began}`,
     ...done.map((entry) => `done ${partitionLine(entry)}`),
     ...damaged.map((entry) => `damaged ${partitionLine(entry)}`),
   ]);
 
 export const decodeScrubCheckpoint = (bytes: Uint8Array): ScrubCheckpoint | undefined => {
-  const lines = decodeLines(bytes);
+  const lines = decodeChecked(bytes);
   const began = /^began (\d{1,16})$/.exec(lines?.shift() ?? "")?.[1];
   if (lines === undefined || began === undefined) return undefined;
   const found: Record<"done" | "damaged", PartitionOffset[]> = { done: [], damaged: [] };
@@ -118,11 +139,19 @@ export const decodeLeaderEpochs = (bytes: Uint8Array): EpochEntry[] | undefined 
   return entries;
 };
 
-export const encodePartitionMetadata = (topicId: Uuid): Uint8Array =>
-  utf8.encode(`version: ${VERSION}\ntopic_id: ${topicId}\n`);
+const partitionMetadataLines = (topicId: Uuid): string => `version: ${VERSION}\ntopic_id: ${topicId}\n`;
+const partitionMetadataChecksum = (topicId: Uuid): number => crc32c(utf8.encode(partitionMetadataLines(topicId)));
 
-export const decodePartitionMetadata = (bytes: Uint8Array): Uuid | undefined =>
-  /^version:\s+\d+\r?\ntopic_id:\s+([A-Za-z0-9_-]{22})\s*$/.exec(text(bytes))?.[1];
+/** Kafka reads the first two lines. */
+export const encodePartitionMetadata = (topicId: Uuid): Uint8Array =>
+  utf8.encode(`${partitionMetadataLines(topicId)}crc32c: ${partitionMetadataChecksum(topicId)}\n`);
+
+export const decodePartitionMetadata = (bytes: Uint8Array): Uuid | undefined => {
+  const lines = /^version:\s+\d+\r?\ntopic_id:\s+([A-Za-z0-9_-]{22})\s*(?:\ncrc32c: (\d+)\n)?$/.exec(text(bytes));
+  const topicId = lines?.[1];
+  if (topicId === undefined || lines?.[2] === undefined) return topicId;
+  return Number(lines[2]) === partitionMetadataChecksum(topicId) ? topicId : undefined;
+};
 
 /** Who a log directory belongs to (Kafka's `MetaProperties`, version 1). */
 export interface MetaProperties {

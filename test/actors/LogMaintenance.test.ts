@@ -229,7 +229,7 @@ describe("compaction", () => {
       expect(left.slice(-3)).toEqual(["10 b=b3", "11 c=c3", "12 a=null"]);
       expect(await offsets(first)).toEqual([0, 13]);
       const checkpoint = Buffer.from(first.process.disk.readFile(`${DATA}/cleaner-offset-checkpoint`)!).toString();
-      expect(checkpoint).toMatch(/^0\n1\nt 0 \d+\n$/);
+      expect(checkpoint).toMatch(/^0\n2\nt 0 \d+\n#crc32c# 0 \d+\n$/);
       expect(first.files().filter((name) => /cleaned|swap/.test(name))).toEqual([]);
       const second = await first.restart();
       expect(await contents(second)).toEqual(left);

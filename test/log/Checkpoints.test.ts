@@ -5,11 +5,13 @@ import {
   decodeMetaProperties,
   decodeOffsetCheckpoint,
   decodePartitionMetadata,
+  decodeScrubCheckpoint,
   encodeCleanShutdown,
   encodeLeaderEpochs,
   encodeMetaProperties,
   encodeOffsetCheckpoint,
   encodePartitionMetadata,
+  encodeScrubCheckpoint,
   partitionDirectory,
   partitionOfDirectory,
 } from "../../src/log/Checkpoints.ts";
@@ -18,15 +20,19 @@ const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 const text = (content: Uint8Array): string => new TextDecoder().decode(content);
 
 describe("Checkpoints", () => {
-  test("offset checkpoints are Kafka's lines", () => {
+  test("offset checkpoints are Kafka's lines, and one of no topic with their checksum", () => {
     const entries = [
       { topic: "orders", partition: 0, offset: 12 },
       { topic: "__consumer_offsets", partition: 49, offset: 0 },
     ];
     const encoded = encodeOffsetCheckpoint(entries);
-    expect(text(encoded)).toBe("0\n2\norders 0 12\n__consumer_offsets 49 0\n");
+    expect(text(encoded)).toBe("0\n3\norders 0 12\n__consumer_offsets 49 0\n#crc32c# 0 311004965\n");
     expect(decodeOffsetCheckpoint(encoded)).toEqual(entries);
     expect(decodeOffsetCheckpoint(encodeOffsetCheckpoint([]))).toEqual([]);
+    // Kafka's have none.
+    expect(decodeOffsetCheckpoint(bytes("0\n1\norders 0 12\n"))).toEqual([
+      { topic: "orders", partition: 0, offset: 12 },
+    ]);
   });
 
   test("a damaged checkpoint is no checkpoint", () => {
@@ -45,6 +51,37 @@ describe("Checkpoints", () => {
     }
     for (const damaged of ["0\n1\n1\n", "0\n2\n1 0\n1 5\n", "0\n2\n1 5\n2 5\n", "0\n1\n1 5 6\n", "0\n1\n1 5"]) {
       expect(decodeLeaderEpochs(bytes(damaged))).toBeUndefined();
+    }
+  });
+
+  test("whatever bit of one flips, and wherever it is cut, what is read is what was written, or nothing", () => {
+    const entries = [
+      { topic: "orders", partition: 0, offset: 12 },
+      { topic: "a", partition: 3, offset: 400 },
+    ];
+    const began = { began: 77, done: entries, damaged: entries.slice(1) };
+    const id = "dV0i8ZzGQ2yC2mQy3tXfWg";
+    const files: ReadonlyArray<readonly [Uint8Array, object | string, (content: Uint8Array) => unknown]> = [
+      [encodeOffsetCheckpoint(entries), entries, decodeOffsetCheckpoint],
+      [encodeScrubCheckpoint(began), began, decodeScrubCheckpoint],
+      [encodePartitionMetadata(id), id, decodePartitionMetadata],
+    ];
+    for (const [content, value, decode] of files) {
+      let lost = 0;
+      const judge = (damaged: Uint8Array): void => {
+        const found = decode(damaged);
+        if (found === undefined) lost++;
+        else expect(found).toEqual(value);
+      };
+      for (let at = 0; at < content.length; at++) {
+        judge(content.subarray(0, at));
+        for (let bit = 0; bit < 8; bit++) {
+          const flipped = content.slice();
+          flipped[at]! ^= 1 << bit;
+          judge(flipped);
+        }
+      }
+      expect(lost).toBeGreaterThan(8 * content.length * 0.5);
     }
   });
 

@@ -8,6 +8,7 @@ import type { SimulatedDisk, SimulatedDiskOptions } from "../../actors/simulatio
 import { type SimulatedProcess, Simulation } from "../../actors/simulation/Simulation.ts";
 import { EARLIEST, KafkaClient, LATEST } from "../../actors/testing/KafkaClient.ts";
 import { makeBunCodecs } from "../../src/platform/BunCodecs.ts";
+import type { Disk } from "../../src/platform/Disk.ts";
 
 export const codecs = makeBunCodecs();
 export const MINUTE = 60_000;
@@ -73,6 +74,20 @@ export const withOneBroker = (program: (world: World) => Promise<void>, options:
     world.process("operator", { disk }).disk.makeDirectory(DATA);
     disk.settle();
     await program(await broker(world, disk, options.settings ?? {}));
+  });
+};
+
+/** Runs `program` with a broker on a disk that others left, with what `before` has done to it. */
+export const onDisk = (
+  disk: SimulatedDisk,
+  before: (disk: Disk) => void,
+  program: (world: World) => Promise<void>,
+  settings: Settings = {},
+): void => {
+  const world = new Simulation({ seed: 7, maxTimeMs: 48 * HOUR });
+  world.run(async () => {
+    before(world.process("operator", { disk }).disk);
+    await program(await broker(world, disk, settings));
   });
 };
 
