@@ -110,7 +110,8 @@ describe("Broker", () => {
     const snapshotsThere = () => names(/^\d{20}-\d{10}\.checkpoint$/);
     const before = await first.client.createTopic("before");
     // While one is being written the log grows on without another.
-    for (let round = 0; round < 5 || snapshotsThere().length < 2; round++) {
+    const logBegins = () => Number.parseInt(names(/^\d{20}\.log$/)[0]!, 10);
+    for (let round = 0; round < 5 || snapshotsThere().length < 2 || logBegins() === 0; round++) {
       await first.client.createTopic("gone");
       await first.client.deleteTopic("gone");
     }
@@ -119,9 +120,7 @@ describe("Broker", () => {
     // The stop may come between the newest one and the end of the oldest.
     expect([2, 3]).toContain(snapshots.length);
     // What the older one stands for is gone from the log.
-    const begins = Number.parseInt(names(/^\d{20}\.log$/)[0]!, 10);
-    expect(begins).toBeGreaterThan(0);
-    expect(begins).toBeLessThanOrEqual(Number.parseInt(snapshots[0]!, 10));
+    expect(logBegins()).toBeLessThanOrEqual(Number.parseInt(snapshots[0]!, 10));
     const whole = await startRealBroker(data.path);
     expect(whole.log).toEqual([]);
     expect((await whole.client.topic("before")).id).toBe(before.id);
