@@ -3,7 +3,6 @@
  * whether they hold it rightly. It only reads. What must stay true: damage is something to print, never a reason to
  * stop; a log is read in pieces, however large it is.
  */
-import { decodeGroupRecord } from "../group/GroupRecords.ts";
 import { scanBatches } from "../log/BatchScan.ts";
 import { decodeSnapshot } from "../log/LogSnapshot.ts";
 import { abortedInOrder, readAborted, TRANSACTION_ENTRY_SIZE } from "../log/TransactionIndex.ts";
@@ -11,8 +10,6 @@ import { decodeMetadataRecord } from "../metadata/MetadataRecords.ts";
 import type { Disk, DiskFile } from "../platform/Disk.ts";
 import { ByteReader } from "../prelude/ByteReader.ts";
 import type { Offset, Position, Timestamp } from "../prelude/Types.ts";
-import { decodeTransactionLogKey } from "../protocol/generated/TransactionLogKey.ts";
-import { decodeTransactionLogValue } from "../protocol/generated/TransactionLogValue.ts";
 import type { BatchInfo } from "../record/BatchInfo.ts";
 import { type Codecs, codecName } from "../record/Compression.ts";
 import {
@@ -32,6 +29,7 @@ import {
 } from "../record/RecordBatch.ts";
 import type { RecordView } from "../record/RecordView.ts";
 import { readInt16, readInt32, readInt64 } from "../record/Wire.ts";
+import { coordinatorRecordText, type DecodedText, jsonText } from "./CoordinatorRecordText.ts";
 import type { DumpDecoder, DumpLogOptions } from "./DumpLogArguments.ts";
 
 export interface DumpLogEnvironment {
@@ -52,12 +50,6 @@ const optional = (value: number): string => (value < 0 ? "OptionalLong.empty" : 
 const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
 const nameOf = (path: string): string => path.slice(path.lastIndexOf("/") + 1);
 const baseOffsetOfFile = (path: string): Offset => Number.parseInt(nameOf(path), 10);
-/** Jackson writes bytes in base 64, and so do we. */
-const json = (value: unknown): string =>
-  JSON.stringify(value, (_, each: unknown) =>
-    each instanceof Uint8Array ? Buffer.from(each).toString("base64") : each,
-  );
-
 /** Answers whether everything was as it must be. */
 export const dumpLog = async (options: DumpLogOptions, environment: DumpLogEnvironment): Promise<boolean> => {
   const dumper = new Dumper(options, environment);
@@ -103,12 +95,12 @@ class Dumper {
   /** One line: JSON, or Kafka's words. Nothing while only problems are wanted. */
   private say(fields: Fields, line: string): void {
     if (this.options.verify) return;
-    this.environment.out(this.options.json ? json(fields) : line);
+    this.environment.out(this.options.json ? jsonText(fields) : line);
   }
 
   private problem(file: string, what: string, line = `${file}: ${what}`): void {
     this.problems += 1;
-    this.environment.err(this.options.json ? json({ file, problem: what }) : line);
+    this.environment.err(this.options.json ? jsonText({ file, problem: what }) : line);
   }
 
   // — batches
@@ -406,18 +398,13 @@ const controlText = (info: BatchInfo, key: Uint8Array | null): string => {
 
 // — keys and values
 
-interface Decoded {
-  readonly key?: string;
-  readonly payload?: string;
-}
-
 const decoderOf = (path: string): DumpDecoder => {
   if (/(^|\/)__consumer_offsets-\d+\//.test(path)) return "offsets";
   if (/(^|\/)__transaction_state-\d+\//.test(path)) return "transactions";
   return /(^|\/)__cluster_metadata-0\//.test(path) ? "metadata" : "text";
 };
 
-const decodeRecord = ({ key, value, offset }: RecordView, decoder: DumpDecoder): Decoded => {
+const decodeRecord = ({ key, value, offset }: RecordView, decoder: DumpDecoder): DecodedText => {
   try {
     if (decoder === "offsets" || decoder === "transactions") {
       if (key === null) {
@@ -425,7 +412,7 @@ const decodeRecord = ({ key, value, offset }: RecordView, decoder: DumpDecoder):
           `Failed to decode message at offset ${offset} using the specified decoder (message had a missing key)`,
         );
       }
-      return coordinatorRecord(key, value, offset, decoder);
+      return coordinatorRecordText(key, value, offset, decoder);
     }
     if (decoder === "metadata" && value !== null) return { payload: metadataText(value) };
   } catch (error) {
@@ -436,43 +423,6 @@ const decodeRecord = ({ key, value, offset }: RecordView, decoder: DumpDecoder):
     ...(key === null ? {} : { key: text(key) }),
     ...(value === null ? {} : { payload: text(value) }),
   };
-};
-
-const coordinatorRecord = (
-  key: Uint8Array,
-  value: Uint8Array | null,
-  offset: Offset,
-  decoder: DumpDecoder,
-): Decoded => {
-  const type = readInt16(key, 0);
-  const record = decoder === "offsets" ? decodeGroupRecord(key, value) : transactionRecord(key, value);
-  if (typeof record === "string") return { key: `Unknown record type ${type} at offset ${offset}, skipping.` };
-  const named = json({ type: String(type), data: record.key });
-  if (value === null) return { key: named, payload: "<DELETE>" };
-  return { key: named, payload: json({ version: String(readInt16(value, 0)), data: record.value }) };
-};
-
-/** Kafka's `TransactionState` names by id. */
-const TRANSACTION_STATES = [
-  "Empty",
-  "Ongoing",
-  "PrepareCommit",
-  "PrepareAbort",
-  "CompleteCommit",
-  "CompleteAbort",
-  "Dead",
-  "PrepareEpochFence",
-];
-
-const transactionRecord = (key: Uint8Array, value: Uint8Array | null) => {
-  const keys = new ByteReader(key);
-  if (keys.int16() !== 0) return "foreign";
-  const decoded = decodeTransactionLogKey(keys, 0);
-  if (value === null) return { key: decoded, value: null };
-  const reader = new ByteReader(value);
-  const message = decodeTransactionLogValue(reader, reader.int16());
-  const { transactionStatus: status } = message;
-  return { key: decoded, value: { ...message, transactionStatus: TRANSACTION_STATES[status] ?? String(status) } };
 };
 
 /** Kafka's names of the metadata records that are kept here without being understood, by their API key. */
@@ -500,5 +450,5 @@ const metadataText = (value: Uint8Array): string => {
   const version = reader.uvarint();
   const known = record.type.replace(/([a-z])([A-Z])/g, "$1_$2").toUpperCase();
   const type = record.type === "OtherRecord" ? (OTHER_METADATA_RECORDS[record.message.apiKey] ?? known) : known;
-  return json({ type, version, data: record.message });
+  return jsonText({ type, version, data: record.message });
 };

@@ -8,11 +8,13 @@ import { decodePartitionMetadata, encodePartitionMetadata } from "../../../src/l
 import { batch } from "../support/Batch.ts";
 import { type Broker, startBroker } from "../support/Brokers.ts";
 import { javaTool, kafkaConsoleConsumer, kcatReadAll, kcatRun } from "../support/Clients.ts";
-import type { Fields } from "../support/Definitions.ts";
+import type { Fields, Value } from "../support/Definitions.ts";
+import { commit, coordinated, stableMember, subscription } from "../support/GroupRequests.ts";
 import { run, sleep } from "../support/Process.ts";
 import { createdTopic, createTopic, initProducerId, listOffsets, produce } from "../support/Requests.ts";
 import { assert, type Context, equal, type Suite } from "../support/Suite.ts";
-import { matches, numberAt } from "../support/Tree.ts";
+import { beginProducer, endTransaction, produceInTransaction } from "../support/TransactionRequests.ts";
+import { at, matches, numberAt } from "../support/Tree.ts";
 import { Wire } from "../support/Wire.ts";
 
 const repository = join(import.meta.dir, "..", "..", "..");
@@ -102,6 +104,56 @@ const cleaned = async (broker: Broker, topic: string): Promise<void> => {
     await sleep(100);
   }
   throw new Error(`${topic} was not compacted in 40 s`);
+};
+
+const INTERNAL = { "offsets.topic.num.partitions": "1", "transaction.state.log.num.partitions": "1" };
+
+/** Transactions that ended in both ways and one that is open, in several segments, and what they leave of other logs. */
+const transacted = async (wire: Wire, topic: string, id: (name: string) => string): Promise<void> => {
+  await createTopic(wire, topic, 2, SMALL);
+  for (let index = 0; index < 24; index++) {
+    const producer = await beginProducer(wire, id(`x${index % 3}`));
+    const records = [{ key: `k${index}`, value: "v".repeat(2000) }];
+    for (const partition of [0, 1]) await produceInTransaction(wire, topic, producer, { records, partition });
+    await endTransaction(wire, producer, index % 3 === 1);
+  }
+  await produceInTransaction(wire, topic, await beginProducer(wire, id("open"), 12_345));
+};
+
+/** An assignment of the consumers' protocol: one partition of a topic. */
+const assigned = (topic: string): Buffer =>
+  Buffer.concat([subscription(topic).subarray(0, -4), Buffer.from([0, 0, 0, 1, 0, 0, 0, 0, 255, 255, 255, 255])]);
+
+/** Groups of both protocols, of consumers and of others, offsets that were committed, and what was deleted again. */
+const grouped = async (wire: Wire, topic: string, topicId: Value, id: (name: string) => string): Promise<void> => {
+  const metadata = subscription(topic);
+  const member = await stableMember(wire, id("classic"), { metadata, assignment: assigned(topic), instance: "i" });
+  const own = { memberId: member.memberId, generation: member.generation };
+  equal(await commit(wire, id("classic"), topic, 3, { ...own, metadata: "told" }), 0, "a member's commit");
+  await stableMember(wire, id("strange"), { metadata: Buffer.from("?"), assignment: Buffer.from("!") });
+  await stableMember(wire, id("other"), { type: "connect", metadata: Buffer.from("c") });
+  await coordinated(wire, id("offsets"));
+  for (const partition of [0, 1]) equal(await commit(wire, id("offsets"), topic, 9, { partition }), 0, "a commit");
+  const deleted = await wire.call("DeleteGroups", 2, { groupsNames: [id("offsets")] });
+  matches(deleted, { results: [{ errorCode: 0 }] }, "DeleteGroups");
+  const beat = (memberEpoch: number, topics: Fields[]) =>
+    wire.call("ConsumerGroupHeartbeat", 1, {
+      groupId: id("consumers"),
+      memberId: "m",
+      memberEpoch,
+      instanceId: null,
+      rackId: null,
+      rebalanceTimeoutMs: memberEpoch === 0 ? 30_000 : -1,
+      subscribedTopicNames: memberEpoch === 0 ? [topic] : null,
+      subscribedTopicRegex: null,
+      serverAssignor: null,
+      topicPartitions: topics,
+    });
+  await coordinated(wire, id("consumers"));
+  const joined = await beat(0, []);
+  matches(joined, { errorCode: 0 }, "the heartbeat that joins");
+  await beat(numberAt(joined, "memberEpoch"), [{ topicId, partitions: [0, 1] }]);
+  matches(await beat(-1, []), { errorCode: 0 }, "the heartbeat that leaves");
 };
 
 const newest = (read: string): string[] => {
@@ -211,6 +263,55 @@ export const suite: Suite = {
         equal(lines(ours.stdout), lines(kafka.stdout), "our dump-log beside Kafka's");
         await broker.start();
         equal(await readWhenThere(broker, topic, 96), after, "after a restart");
+      },
+    },
+    {
+      name: "dump-log of transactions' indexes, groups and transactional ids, decoded: line by line what Kafka's prints",
+      own: true,
+      timeoutMs: 180_000,
+      async run(context: Context) {
+        const broker = await context.ownBroker(INTERNAL);
+        const wire = await Wire.open(broker);
+        const topic = context.topic();
+        const id = (name: string) => `${topic}-${name}`;
+        await transacted(wire, topic, id);
+        const described = await wire.call("DescribeTopicPartitions", 0, {
+          topics: [{ name: topic }],
+          responsePartitionLimit: 1,
+          cursor: null,
+        });
+        await grouped(wire, topic, at(described, "topics.0.topicId") ?? null, id);
+        wire.close();
+        await broker.stop();
+        const same = async (folder: string, suffix: string, ...options: string[]): Promise<string[]> => {
+          const files = filesOf(broker, folder, suffix);
+          assert(files.length > 0, `no ${suffix} in ${folder}`);
+          const [kafka, ours] = [await kafkaDump(files, ...options), await ourDump(files, ...options)];
+          // 64 bits, which ours does not compare with anything: it reads 53 of them and writes its own of as many.
+          const hash = (line: string): string => line.replace(/"metadataHash":\d{16,}/, '"metadataHash":…');
+          const [theirs, own] = [kafka, ours].map(({ stdout }) => lines(stdout).map(hash)) as [string[], string[]];
+          for (const [index, line] of theirs.entries()) equal(own[index], line, `${folder} ${suffix}, line ${index}`);
+          equal(own.length, theirs.length, `${folder} ${suffix}: lines`);
+          return theirs;
+        };
+        const aborted = await same(`${topic}-0`, ".txnindex");
+        assert(
+          aborted.filter((line) => line.startsWith("version: 0 producerId: ")).length > 10,
+          "aborted transactions",
+        );
+        const offsets = (await same("__consumer_offsets-0", ".log", "--offsets-decoder")).join("\n");
+        for (const seen of ["<DELETE>", '"subscription":{', '"metadata":"told"', id("consumers"), id("other")]) {
+          assert(offsets.includes(seen), `${seen} is in it`);
+        }
+        const states = (await same("__transaction_state-0", ".log", "--transaction-log-decoder")).join("\n");
+        for (const seen of [
+          '"transactionStatus":1',
+          '"transactionStatus":3',
+          '"transactionStatus":4',
+          '"transactionTimeoutMs":12345',
+        ]) {
+          assert(states.includes(seen), `${seen} is in it`);
+        }
       },
     },
     {
