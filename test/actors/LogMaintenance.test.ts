@@ -117,7 +117,7 @@ describe("DeleteRecords", () => {
     });
   });
 
-  test("below the start nothing happens; above the high watermark is refused; -1 is everything (§6)", () => {
+  test("L14: below the start nothing happens; above the high watermark is refused; -1 is everything (§6)", () => {
     simulated(async (one) => {
       await one.client.createTopic("t");
       const end = await append(one, 3);

@@ -43,7 +43,7 @@ describe("ListOffsets (#37)", () => {
     }
   });
 
-  test("latest is the last stable offset for read_committed, else the high watermark; for a replica the log's end", async () => {
+  test("L13: latest is the last stable offset for read_committed, else the high watermark; for a replica the log's end", async () => {
     const log = await filled({ lastStableOffset: 2, highWatermark: 4 });
     expect((await ask(log, -1, { isolationLevel: 1 }))?.offset).toBe(2);
     expect((await ask(log, -1))?.offset).toBe(4);

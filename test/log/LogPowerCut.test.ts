@@ -101,7 +101,7 @@ const checkRecovered = async (
   log.close();
 };
 
-test("whatever a power cut leaves before any operation, what was flushed is found and nothing else appears", async () => {
+test("L7: whatever a power cut leaves before any operation, what was flushed is found and nothing else appears", async () => {
   for (let seed = 0; seed < 8; seed++) {
     const random = new SeededRandom(seed);
     const platter = new SimulatedDisk({ random: random.fork("disk"), pendingChance: 0 });

@@ -391,7 +391,7 @@ describe("timestamps at the edge", () => {
 describe("compacted topics", () => {
   const noKey = "Compacted topic cannot accept message without key in topic partition T-0";
 
-  test("records without key: INVALID_RECORD with one error each", () => {
+  test("C10: records without key: INVALID_RECORD with one error each", () => {
     const bytes = buildBatch([record("a", "1"), record(null, "2"), record(null, "3")]);
     accept(bytes);
     expect(refuse(bytes, { compacted: true })).toEqual({

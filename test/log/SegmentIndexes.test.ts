@@ -86,7 +86,7 @@ describe("index entries", () => {
 });
 
 describe("segment indexes", () => {
-  test("the offset index is Kafka's 8-byte entries, and its look-up a linear scan", async () => {
+  test("L8: the offset index is Kafka's 8-byte entries, and its look-up a linear scan", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(fc.tuple(fc.integer({ min: 1, max: 9 }), fc.integer({ min: 1, max: 500 })), { maxLength: 200 }),
@@ -141,7 +141,7 @@ describe("segment indexes", () => {
     expect(() => check(bytes.slice(0, 23))).toThrow("shorter");
   });
 
-  test("the time index keeps only larger timestamps, in Kafka's 12-byte entries", async () => {
+  test("L9: the time index keeps only larger timestamps, in Kafka's 12-byte entries", async () => {
     const disk = new MemoryDisk();
     const index = new TimeIndex(1000, on(disk));
     for (const [timestamp, offset] of [

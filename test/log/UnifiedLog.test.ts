@@ -179,7 +179,7 @@ describe("UnifiedLog", () => {
     expect(log.segments.map((segment) => segment.baseOffset)).toEqual([0, 2]);
   });
 
-  test("readers see written batches only, and none at or above the bound", async () => {
+  test("L11: readers see written batches only, and none at or above the bound", async () => {
     const driver = await LogDriver.open();
     await driver.append([1, 2]);
     driver.stageRecords([3], 10);
@@ -190,7 +190,7 @@ describe("UnifiedLog", () => {
     expect((await driver.log.read(0, 1000, 2, true)).endOffset).toBe(2);
   });
 
-  test("a first batch above the limit comes whole when one is wanted, and not at all otherwise", async () => {
+  test("L12: a first batch above the limit comes whole when one is wanted, and not at all otherwise", async () => {
     const driver = await LogDriver.open();
     const { sizeInBytes } = await driver.append([1], 200);
     expect((await driver.log.read(0, 10, INFINITY, true)).records.length).toBe(sizeInBytes);

@@ -173,7 +173,7 @@ const kinds: ReadonlyArray<[string, (index: number) => PowerCut]> = [
 
 describe("a crash before every operation", () => {
   for (const [name, cutOf] of kinds) {
-    test(`of retention, ${name}: a suffix of the log without a hole, its end and the next offset as they were`, () => {
+    test(`of retention, ${name} (Ret3): a suffix of the log without a hole, its end and the next offset as they were`, () => {
       const { before, after, producerId, images } = crashes({ "retention.bytes": "3000" }, cutOf);
       expect(after.start).toBeGreaterThan(0);
       expect(images.length).toBeGreaterThan(10);
