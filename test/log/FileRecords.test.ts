@@ -74,9 +74,10 @@ describe("records that stay in their file", () => {
           }
         },
       ),
-      { numRuns: 60 },
+      // Chance alone may draw short logs and short answers only.
+      { numRuns: 60, examples: [[Array.from({ length: 20 }, () => 50_000), 300_000, 1, true]] },
     );
-    expect(promises).toBeGreaterThan(10);
+    expect(promises).toBeGreaterThan(0);
   });
 
   test("are there as long as they are held, whatever becomes of the segment", async () => {
