@@ -1,11 +1,23 @@
 /**
  * Writes a batch's records anew: the one place where a broker does more to a client's batch than change its header. It
  * puts wrong offset deltas right and stores the records with another codec (a topic's own `compression.type`); keys,
- * values, headers and timestamps come out byte by byte as they went in.
+ * values, headers and timestamps come out byte by byte as they went in; but where the client says that its batch has one
+ * time (bit 3, which its topic then takes away), each record has that one from now on, as in Kafka.
  */
 
 import { type Codecs, isCompressionCodec } from "./Compression.ts";
-import { ATTRIBUTES_AT, attributesOf, CODEC_MASK, HEADER_SIZE, LENGTH_AT, LOG_OVERHEAD } from "./RecordBatch.ts";
+import {
+  ATTRIBUTES_AT,
+  attributesOf,
+  BASE_TIMESTAMP_AT,
+  CODEC_MASK,
+  HEADER_SIZE,
+  LENGTH_AT,
+  LOG_OVERHEAD,
+  MAX_TIMESTAMP_AT,
+  TimestampType,
+  timestampTypeOf,
+} from "./RecordBatch.ts";
 import { readVarint, readVarlong, sizeOfVarint, varintEnd, writeInt16, writeInt32, writeVarint } from "./Wire.ts";
 
 /**
@@ -20,18 +32,20 @@ export const rewriteBatch = (
   codecs: Codecs,
   level: number | undefined,
 ): Uint8Array => {
-  const numbered = renumber(plain, count);
+  const oneTime = timestampTypeOf(attributesOf(batch, 0)) === TimestampType.LOG_APPEND_TIME;
+  const numbered = renumber(plain, count, oneTime);
   const payload = isCompressionCodec(codec) ? codecs.compress(codec, numbered, level) : numbered;
   const rewritten = new Uint8Array(HEADER_SIZE + payload.length);
   rewritten.set(batch.subarray(0, HEADER_SIZE));
+  if (oneTime) rewritten.set(batch.subarray(MAX_TIMESTAMP_AT, MAX_TIMESTAMP_AT + 8), BASE_TIMESTAMP_AT);
   rewritten.set(payload, HEADER_SIZE);
   writeInt32(rewritten, LENGTH_AT, rewritten.length - LOG_OVERHEAD);
   writeInt16(rewritten, ATTRIBUTES_AT, (attributesOf(batch, 0) & ~CODEC_MASK) | codec);
   return rewritten;
 };
 
-/** Well-formed records with their offset deltas replaced by 0, 1, 2, … */
-const renumber = (plain: Uint8Array, count: number): Uint8Array => {
+/** Well-formed records with their offset deltas replaced by 0, 1, 2, …, and with `oneTime` their timestamps' by 0. */
+const renumber = (plain: Uint8Array, count: number, oneTime: boolean): Uint8Array => {
   // A delta that grows from one byte to at most five may lengthen the record's own length by one.
   const renumbered = new Uint8Array(plain.length + 5 * count);
   let from = 0;
@@ -44,9 +58,11 @@ const renumber = (plain: Uint8Array, count: number): Uint8Array => {
     const deltaAt = varintEnd();
     readVarint(plain, deltaAt, end);
     const rest = varintEnd();
-    to = writeVarint(renumbered, to, deltaAt - body + sizeOfVarint(index) + end - rest);
-    renumbered.set(plain.subarray(body, deltaAt), to);
-    to = writeVarint(renumbered, to + deltaAt - body, index);
+    // The attributes and the timestamp, which is a 0 where nothing is put.
+    const before = oneTime ? 2 : deltaAt - body;
+    to = writeVarint(renumbered, to, before + sizeOfVarint(index) + end - rest);
+    renumbered.set(plain.subarray(body, oneTime ? body + 1 : deltaAt), to);
+    to = writeVarint(renumbered, to + before, index);
     renumbered.set(plain.subarray(rest, end), to);
     to += end - rest;
     from = end;

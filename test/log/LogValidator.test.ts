@@ -349,6 +349,20 @@ describe("timestamps", () => {
     expect(refuse(good({ logAppendTime: NOW + HOUR + 1 })).recordErrors).toHaveLength(3);
   });
 
+  test("and have it when they are stored with another codec, as in Kafka", () => {
+    for (const codec of [0, 1, 4] as const) {
+      const from = codec === 0 ? 3 : 0;
+      const { bytes } = accept(good({ codec: from, logAppendTime: NOW + 9 }), { compression: { codec } });
+      const own = [...records(bytes, 0, codecs)];
+      expect(readBatchInfo(bytes, 0).attributes).toBe(codec);
+      expect(own.map(({ timestamp }) => timestamp)).toEqual([NOW + 9, NOW + 9, NOW + 9]);
+      const sent = [...records(good(), 0, codecs)];
+      const content = (all: typeof own) =>
+        all.map(({ offset, key, value, headers }) => ({ offset, key, value, headers }));
+      expect(content(own)).toEqual(content(sent));
+    }
+  });
+
   test("LogAppendTime: bit 3, the broker's time and a new CRC in a copy; base timestamp kept; no range", () => {
     for (const codec of [0, 4] as const) {
       const bytes = good({ codec });
