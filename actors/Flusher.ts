@@ -7,7 +7,7 @@
  * Few dirty files are flushed side by side; for many, one `syncfs` is tried where the platform has it, and kept while it
  * is the faster of the two (it also waits for other programs' dirty pages).
  */
-import type { FlushTicket } from "../src/log/UnifiedLog.ts";
+import type { FlushTicket } from "../src/log/Unflushed.ts";
 import type { Disk } from "../src/platform/Disk.ts";
 import { isPending, type MaybePending } from "../src/prelude/Types.ts";
 import { type ActorContext, type ActorRef, type Behavior, spawn } from "./Actor.ts";

@@ -8,7 +8,8 @@
 
 import type { BrokerConfig } from "../src/config/BrokerConfig.ts";
 import type { LogSegment } from "../src/log/LogSegment.ts";
-import { DEFAULT_LOG_CONFIG, writeFully } from "../src/log/UnifiedLog.ts";
+import { DEFAULT_LOG_CONFIG } from "../src/log/UnifiedLog.ts";
+import { writeFully } from "../src/log/WriteFully.ts";
 import { decodeMetadataBatch, encodeMetadataBatch } from "../src/metadata/MetadataBatch.ts";
 import { applyRecords } from "../src/metadata/MetadataDelta.ts";
 import { emptyImage, type MetadataImage } from "../src/metadata/MetadataImage.ts";

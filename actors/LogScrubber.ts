@@ -190,7 +190,7 @@ export class LogScrubber {
       bytes = scrub.position - position;
       this.metrics.bytes += bytes;
       if (wrong === undefined) continue;
-      log.noteDamage(segment, wrong.position, wrong.why);
+      log.reader.noteDamage(segment, wrong.position, wrong.why);
       this.damagedOf(name).add(segment.baseOffset);
       this.countDamage();
       this.writeCheckpoint(true);

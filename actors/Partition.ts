@@ -11,7 +11,8 @@ import type { AppendCommand, DeleteRecordsReply } from "../src/api/Ports.ts";
 import type { LogSegment } from "../src/log/LogSegment.ts";
 import { evolve, type LogState, snapshotOf } from "../src/log/LogState.ts";
 import type { ProducerRules } from "../src/log/ProducerStateManager.ts";
-import type { FlushTicket, LogConfig, UnifiedLog } from "../src/log/UnifiedLog.ts";
+import type { FlushTicket } from "../src/log/Unflushed.ts";
+import type { LogConfig, UnifiedLog } from "../src/log/UnifiedLog.ts";
 import { type VerificationGuard, type VerificationRequest, Verifications } from "../src/log/Verifications.ts";
 import { CommittedBytes } from "../src/partition/CommittedBytes.ts";
 import { LostFirstBatches } from "../src/partition/LostFirstBatches.ts";
@@ -177,7 +178,7 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
   private hearOfDamage(): void {
     const { topic, partition } = this.identity;
     const { log } = this.loaded;
-    log.damageFound = (found) => {
+    log.reader.damageFound = (found) => {
       const damaged = log.segments.findIndex((segment) => segment.damage === found);
       const next = log.segments[damaged + 1];
       const behind = damaged < 0 || next === undefined ? "" : `; what follows begins at offset ${next.baseOffset}`;

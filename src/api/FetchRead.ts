@@ -4,8 +4,8 @@
  */
 import { CorruptLog } from "../log/CorruptLog.ts";
 import type { FileRecords } from "../log/FileRecords.ts";
+import type { PromisedData } from "../log/LogReader.ts";
 import type { AbortedTransaction } from "../log/TransactionIndex.ts";
-import type { PromisedData } from "../log/UnifiedLog.ts";
 import type { PartitionView } from "../partition/PartitionView.ts";
 import { DiskError } from "../platform/Disk.ts";
 import { isPending, type LeaderEpoch, type MaybePending, type Offset } from "../prelude/Types.ts";

@@ -18,7 +18,8 @@ import { LogSegment } from "./LogSegment.ts";
 import { decodeSnapshot, placeSnapshot } from "./LogSnapshot.ts";
 import { snapshotOf } from "./LogState.ts";
 import { stateBefore } from "./StateReplay.ts";
-import { type UnifiedLog, writeFully } from "./UnifiedLog.ts";
+import type { UnifiedLog } from "./UnifiedLog.ts";
+import { writeFully } from "./WriteFully.ts";
 
 /** What of the rules of one log decides when it is cleaned. */
 export interface CompactionPolicy {

@@ -2,7 +2,8 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { CorruptLog } from "../../src/log/CorruptLog.ts";
 import { FileRecords } from "../../src/log/FileRecords.ts";
-import { DEFAULT_LOG_CONFIG, type PromisedData } from "../../src/log/UnifiedLog.ts";
+import type { PromisedData } from "../../src/log/LogReader.ts";
+import { DEFAULT_LOG_CONFIG } from "../../src/log/UnifiedLog.ts";
 import { DiskError } from "../../src/platform/Disk.ts";
 import { LogDriver } from "../support/LogDriver.ts";
 
@@ -98,7 +99,7 @@ describe("records that stay in their file", () => {
     for (const pending of [false, true]) {
       const driver = await filled();
       const told: string[] = [];
-      driver.log.damageFound = ({ message }) => void told.push(message);
+      driver.log.reader.damageFound = ({ message }) => void told.push(message);
       const records = await promised(driver);
       driver.disk.pending = pending;
       driver.disk.onRead = (path) => {

@@ -342,7 +342,7 @@ describe("UnifiedLog", () => {
     const { log } = driver;
     expect(log.segments.length).toBe(3);
     const told: string[] = [];
-    log.damageFound = ({ message }) => void told.push(message);
+    log.reader.damageFound = ({ message }) => void told.push(message);
     const [first] = log.segments;
     const path = first!.path(".log");
     const size = driver.batches[0]!.info.sizeInBytes;
