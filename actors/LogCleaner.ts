@@ -27,6 +27,7 @@ import {
 } from "../src/log/LogCleaner.ts";
 import type { LogSegment } from "../src/log/LogSegment.ts";
 import { BYTES_PER_KEY } from "../src/log/OffsetMap.ts";
+import { replaceFile } from "../src/log/ReplaceFile.ts";
 import type { UnifiedLog } from "../src/log/UnifiedLog.ts";
 import type { PartitionView } from "../src/partition/PartitionView.ts";
 import type { Clock } from "../src/platform/Clock.ts";
@@ -156,7 +157,7 @@ export class LogCleaner {
     const { log } = this.environment;
     try {
       this.cleaned.set(name, { topicId: identity.topicId, offset: await this.clean(job) });
-      this.writeCheckpoint();
+      await this.writeCheckpoint();
       return true;
     } catch (error) {
       if (error instanceof GivenUp) return false;
@@ -261,13 +262,13 @@ export class LogCleaner {
     await flushNames();
   }
 
-  private writeCheckpoint(): void {
+  private async writeCheckpoint(): Promise<void> {
     const entries = [...this.cleaned].flatMap(([name, { offset }]) => {
       const partition = partitionOfDirectory(name);
       return partition === undefined ? [] : [{ ...partition, offset }];
     });
     try {
-      this.environment.disk.replaceFile(this.checkpointPath, encodeOffsetCheckpoint(entries));
+      await replaceFile(this.environment.disk, this.checkpointPath, encodeOffsetCheckpoint(entries));
     } catch (error) {
       // What was cleaned is cleaned again after a restart.
       this.environment.log("warn", `${CLEANER_OFFSET_FILE} was not written: ${String(error)}`);

@@ -13,6 +13,7 @@ import {
   type ScrubCheckpoint,
 } from "../src/log/Checkpoints.ts";
 import type { LogSegment } from "../src/log/LogSegment.ts";
+import { replaceFile } from "../src/log/ReplaceFile.ts";
 import { SegmentScrub } from "../src/log/Scrub.ts";
 import type { PartitionView } from "../src/partition/PartitionView.ts";
 import type { Clock } from "../src/platform/Clock.ts";
@@ -131,7 +132,7 @@ export class LogScrubber {
     for await (const { partition } of maintained()) for (const segment of this.unread(partition)) left += segment.size;
     // A restart must know how much of the time has passed.
     const any = left > 0;
-    if (any) this.writeCheckpoint(true);
+    if (any) await this.writeCheckpoint(true);
     const found = new Map<string, Set<Offset>>();
     for await (const { partition } of maintained()) {
       const name = partitionDirectory(partition.identity);
@@ -141,7 +142,7 @@ export class LogScrubber {
         const unrested = await this.scrub(partition, view, segment, left);
         this.done.set(name, segment.baseOffset + 1);
         this.metrics.segments += 1;
-        this.writeCheckpoint(false);
+        await this.writeCheckpoint(false);
         await this.rest(unrested, left);
         left -= segment.size;
       }
@@ -154,7 +155,7 @@ export class LogScrubber {
     this.damaged = found;
     this.countDamage();
     this.metrics.rounds += 1;
-    if (any) this.writeCheckpoint(true);
+    if (any) await this.writeCheckpoint(true);
   }
 
   private unread({ identity, view }: Partition): LogSegment[] {
@@ -193,7 +194,7 @@ export class LogScrubber {
       log.reader.noteDamage(segment, wrong.position, wrong.why);
       this.damagedOf(name).add(segment.baseOffset);
       this.countDamage();
-      this.writeCheckpoint(true);
+      await this.writeCheckpoint(true);
       return bytes;
     }
     if (segment.damage !== undefined) {
@@ -229,7 +230,7 @@ export class LogScrubber {
   }
 
   /** Not after every small segment: what is lost of it is read twice. */
-  private writeCheckpoint(now: boolean): void {
+  private async writeCheckpoint(now: boolean): Promise<void> {
     const { clock, disk, log } = this.environment;
     if (!now && clock.monotonic() - this.written < REST_MS) return;
     this.written = clock.monotonic();
@@ -241,7 +242,7 @@ export class LogScrubber {
     const damaged = [...this.damaged].flatMap(([name, bases]) => [...bases].map((base) => [name, base] as const));
     const content = encodeScrubCheckpoint({ began: this.began, done: entries(this.done), damaged: entries(damaged) });
     try {
-      disk.replaceFile(this.checkpointPath, content);
+      await replaceFile(disk, this.checkpointPath, content);
     } catch (error) {
       log("warn", `${SCRUB_FILE} was not written: ${String(error)}`);
     }
