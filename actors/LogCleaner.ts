@@ -147,7 +147,11 @@ export class LogCleaner {
     const entry = this.cleaned.get(partitionDirectory(identity));
     if (entry === undefined) return undefined;
     entry.topicId ??= identity.topicId;
-    return entry.topicId === identity.topicId ? entry.offset : undefined;
+    if (entry.topicId === identity.topicId) return entry.offset;
+    // The file does not say whose it is: after a restart it would be this topic's.
+    this.cleaned.delete(partitionDirectory(identity));
+    this.writeCheckpoint();
+    return undefined;
   }
 
   /** False ends the round: something is in the way that time may take away. */
