@@ -8,7 +8,7 @@
  * is the faster of the two (it also waits for other programs' dirty pages).
  */
 import type { FlushTicket } from "../src/log/Unflushed.ts";
-import type { Disk } from "../src/platform/Disk.ts";
+import type { Disk, DiskFile } from "../src/platform/Disk.ts";
 import { isPending, type MaybePending } from "../src/prelude/Types.ts";
 import { type ActorContext, type ActorRef, type Behavior, spawn } from "./Actor.ts";
 
@@ -44,7 +44,10 @@ export const startFlusher = (context: ActorContext, disk: Disk, directory: strin
 };
 
 /** Makes a ticket's files, and the directory entries they need, durable side by side. Throws or rejects `DiskError`. */
-export const flushTicket = (disk: Disk, ticket: FlushTicket): MaybePending<void> => {
+export const flushTicket = (
+  disk: Disk,
+  ticket: { readonly files: Iterable<DiskFile>; readonly directories: Iterable<string> },
+): MaybePending<void> => {
   const waits: Promise<void>[] = [];
   const start = (flush: () => MaybePending<void>): void => {
     try {

@@ -29,13 +29,14 @@ import {
 import { loadLog, reload } from "../src/log/LogLoader.ts";
 import { TailBudget } from "../src/log/LogTail.ts";
 import type { LogConfig } from "../src/log/UnifiedLog.ts";
-import { type Disk, DiskError, diskTrouble } from "../src/platform/Disk.ts";
+import { type Disk, diskTrouble } from "../src/platform/Disk.ts";
 import type { Random } from "../src/platform/Random.ts";
 import { isPending, type MaybePending, type Offset, type Uuid } from "../src/prelude/Types.ts";
 import type { ActorContext, ActorRef } from "./Actor.ts";
 import { type Flushable, type Flusher, flushTicket, startFlusher } from "./Flusher.ts";
 import { FreeSpace } from "./FreeSpace.ts";
-import type { LoadedLog, NewFolder, Partition } from "./Partition.ts";
+import { NewFolder } from "./NewFolder.ts";
+import type { LoadedLog, Partition } from "./Partition.ts";
 import { StartupError } from "./StartupError.ts";
 
 /** Kafka's suffixes of folders that are to go, and of those no metadata knows. */
@@ -138,17 +139,18 @@ export class LogDirectory {
 
   openFolder(name: string, topicId: Uuid, config: LogConfig): MaybePending<OpenedLog> {
     const folder = `${this.path}/${name}`;
-    const created = this.disk.isDirectory(folder) ? this.existing(folder, topicId) : this.create(name, folder, topicId);
-    return isPending(created)
-      ? created.then((made) => this.load(name, folder, config, made))
-      : this.load(name, folder, config, created);
+    const isNew = !this.disk.isDirectory(folder);
+    const made = isNew ? this.create(name, folder, topicId) : this.existing(name, folder, topicId);
+    const load = (owed: NewFolder | undefined): MaybePending<OpenedLog> => this.load(name, folder, config, owed, isNew);
+    return isPending(made) ? made.then(load) : load(made);
   }
 
   private load(
     name: string,
     folder: string,
     config: LogConfig,
-    created: NewFolder | undefined,
+    owed: NewFolder | undefined,
+    isNew: boolean,
   ): MaybePending<OpenedLog> {
     const loading = loadLog(this.disk, folder, config, {
       clean: this.wasClean,
@@ -158,7 +160,8 @@ export class LogDirectory {
     });
     const finish = (loaded: LoadedLog & { repairs: ReadonlyArray<string> }): MaybePending<OpenedLog> => {
       for (const repair of loaded.repairs) this.context.log("warn", repair);
-      return this.makeDurable(loaded, created);
+      // A new folder's first round is everybody's.
+      return isNew ? this.opened(loaded, owed) : this.makeDurable(loaded, owed);
     };
     return isPending(loading) ? loading.then(finish) : finish(loading);
   }
@@ -217,7 +220,7 @@ export class LogDirectory {
       const folder = `${this.path}/${name}`;
       if (!/-\d+(\.|$)/.test(name) || !this.disk.isDirectory(folder)) continue;
       if (name.endsWith(DELETE_SUFFIX)) doomed.push(name);
-      else if (!name.endsWith(STRAY_SUFFIX) && !known(name, this.topicIdOf(folder))) {
+      else if (!name.endsWith(STRAY_SUFFIX) && !this.isHosted(name, known)) {
         // A topic of the same name may have left one before.
         let stray = `${name}${STRAY_SUFFIX}`;
         for (let next = 2; this.disk.exists(`${this.path}/${stray}`); next++) stray = `${name}.${next}${STRAY_SUFFIX}`;
@@ -230,6 +233,23 @@ export class LogDirectory {
     this.forgetRemoved(names, doomed, known);
     if (this.forgotten.size > 0 && !this.confirmForgotten()) return;
     for (const name of doomed) this.disk.removeDirectory(`${this.path}/${name}`);
+  }
+
+  /**
+   * One that does not say whose it is, is its name's if records in it are known to have counted. Others are nobody's, as for
+   * Kafka: it was not durable with them, and they may be a deleted topic's that had the name.
+   */
+  private isHosted(name: string, known: (folder: string, topicId: Uuid | undefined) => boolean): boolean {
+    const folder = `${this.path}/${name}`;
+    const topicId = this.topicIdOf(folder);
+    const isNobodys = topicId === undefined && !this.hasCounted(name);
+    if (isNobodys && this.disk.list(folder).some((file) => file !== PARTITION_METADATA_FILE)) return false;
+    return known(name, topicId);
+  }
+
+  /** Whether something of the partition is known to have been flushed, and with it whose it is. */
+  private hasCounted(name: string): boolean {
+    return (this.recoveryPoints.get(name) ?? 0) > 0;
   }
 
   /** The broker died before the files said that a partition is removed: its folder has another name, or is gone. */
@@ -324,29 +344,19 @@ export class LogDirectory {
 
   private create(name: string, folder: string, topicId: Uuid): MaybePending<NewFolder> {
     if (this.forgotten.has(name)) this.writeOffsets();
-    this.disk.makeDirectory(folder);
-    const file = this.disk.open(`${folder}/${PARTITION_METADATA_FILE}`, "write");
-    const content = encodePartitionMetadata(topicId);
-    const written = (taken: number): NewFolder => {
-      if (taken < content.length)
-        throw new DiskError("OTHER", "write", file.path, `${taken} of ${content.length} bytes`);
-      return { files: [file], directories: [folder, this.path] };
-    };
-    const writing = file.write([content], 0);
-    return isPending(writing) ? writing.then(written) : written(writing);
+    return NewFolder.write(this.disk, folder, this.path, encodePartitionMetadata(topicId));
   }
 
   /** A folder of the same name under another topic id is not this partition's. */
-  private existing(folder: string, topicId: Uuid): NewFolder | undefined {
-    const found = this.topicIdOf(folder);
-    if (found !== undefined && found !== topicId) {
-      throw new Error(`${folder} belongs to topic id ${found}, not ${topicId}`);
-    }
+  private existing(name: string, folder: string, topicId: Uuid): MaybePending<NewFolder | undefined> {
+    const content = this.disk.readFile(`${folder}/${PARTITION_METADATA_FILE}`);
+    const found = content === undefined ? undefined : decodePartitionMetadata(content);
     // Lost or damaged: the name says whose it is, as long as no other topic has taken it.
-    if (found === undefined)
-      this.disk.replaceFile(`${folder}/${PARTITION_METADATA_FILE}`, encodePartitionMetadata(topicId));
-    // The last run may have died between making the folder and its first flush: the names may be in memory only.
-    return this.wasClean ? undefined : { files: [], directories: [folder, this.path] };
+    if (content === undefined || found === undefined) return this.create(name, folder, topicId);
+    if (found !== topicId) throw new Error(`${folder} belongs to topic id ${found}, not ${topicId}`);
+    // The last run may have died between making the folder and its first flush, or right after one that failed: names and
+    // content may be in memory only.
+    return this.wasClean || this.hasCounted(name) ? undefined : NewFolder.write(this.disk, folder, this.path, content);
   }
 
   private topicIdOf(folder: string): Uuid | undefined {
@@ -354,21 +364,29 @@ export class LogDirectory {
     return content === undefined ? undefined : decodePartitionMetadata(content);
   }
 
-  /** What recovery keeps counts as flushed only after recovery has flushed it. */
-  private makeDurable(loaded: LoadedLog, created: OpenedLog["created"]): MaybePending<OpenedLog> {
+  /** What recovery keeps counts as flushed only after recovery has flushed it; so does whose folder it is in. */
+  private makeDurable(loaded: LoadedLog, folder: NewFolder | undefined): MaybePending<OpenedLog> {
     const ticket = loaded.log.beginFlush();
-    const opened = (): OpenedLog => {
+    const flushed = (): OpenedLog => {
       if (ticket !== undefined) loaded.log.flushed(ticket);
-      return { ...loaded, durableOffset: loaded.log.flushedOffset, created };
+      return this.opened(loaded, undefined);
     };
-    if (ticket === undefined) return opened();
     const failed = (error: unknown): never => {
-      loaded.log.flushFailed(ticket);
+      if (ticket !== undefined) loaded.log.flushFailed(ticket);
       loaded.log.close();
       throw error;
     };
-    const flushing = flushTicket(this.disk, ticket);
-    return isPending(flushing) ? flushing.then(opened, failed) : opened();
+    const flushing = flushTicket(this.disk, {
+      files: [...(ticket?.files ?? []), ...(folder?.files ?? [])],
+      directories: new Set([...(ticket?.directories ?? []), ...(folder?.directories ?? [])]),
+    });
+    if (isPending(flushing)) return flushing.finally(() => folder?.close()).then(flushed, failed);
+    folder?.close();
+    return flushed();
+  }
+
+  private opened(loaded: LoadedLog, created: NewFolder | undefined): OpenedLog {
+    return { ...loaded, durableOffset: loaded.log.flushedOffset, created };
   }
 
   private readCheckpoint(name: string): Map<string, Offset> | undefined {

@@ -19,24 +19,19 @@ import { LostFirstBatches } from "../src/partition/LostFirstBatches.ts";
 import { ParkedReplies } from "../src/partition/ParkedReplies.ts";
 import { type AppendReply, type Decision, decide, type PartitionRole } from "../src/partition/Partition.ts";
 import { assertView, type PartitionView } from "../src/partition/PartitionView.ts";
-import { DiskError, type DiskFile } from "../src/platform/Disk.ts";
+import { DiskError } from "../src/platform/Disk.ts";
 import { isPending, type MaybePending, type Offset, type Uuid } from "../src/prelude/Types.ts";
 import { Errors } from "../src/protocol/Errors.ts";
 import { stampBatch } from "../src/record/RecordBatch.ts";
 import { type ActorContext, type ActorRef, type Behavior, spawn } from "./Actor.ts";
 import type { Flushable } from "./Flusher.ts";
 import type { Space } from "./FreeSpace.ts";
+import type { NewFolder } from "./NewFolder.ts";
 
 /** What an opened replica is made of; loading is the opener's work, so that a reload is the same step. */
 export interface LoadedLog {
   readonly log: UnifiedLog;
   readonly state: LogState;
-}
-
-/** What a log that was just made must flush once beside its own files. */
-export interface NewFolder {
-  readonly files: ReadonlyArray<DiskFile>;
-  readonly directories: ReadonlyArray<string>;
 }
 
 export type FlushPolicy = "ack" | "interval" | "os";
@@ -213,7 +208,7 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
 
   /** The folder is durable: its metadata file is not needed any more. */
   private closeCreated(): void {
-    for (const file of this.created?.files ?? []) file.close();
+    this.created?.close();
     this.created = undefined;
   }
 
@@ -587,6 +582,7 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
     const why = `flush of ${this.actor.name} failed: ${String(error)}`;
     this.failStaged(Errors.KAFKA_STORAGE_ERROR);
     if (this.committed > this.flushedOffset) return this.offline(why);
+    this.created?.replace();
     return this.reopen(why, this.flushedOffset);
   }
 

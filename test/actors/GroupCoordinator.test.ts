@@ -213,6 +213,9 @@ describe("group coordinators in a broker", () => {
     simulated(1, async (world) => {
       await coordinated(world);
       expect(await commit(world, 5)).toBe(Errors.NONE);
+      // Reading takes longer than asking.
+      world.disk.beforeOperation = ({ kind, path }) =>
+        kind === "read" && path.includes("__consumer_offsets") ? { delayMs: 100 } : undefined;
       const next = await world.restart();
       await next.client.topic("t");
       expect(await commit(next, 6)).toBe(Errors.COORDINATOR_LOAD_IN_PROGRESS);

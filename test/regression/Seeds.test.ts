@@ -11,6 +11,11 @@ test.each([
   ["admin", 2, "a second stray folder of one name kept the broker from starting"],
   ["admin", 23, "the same, by another way of cuts"],
   [
+    "admin",
+    1005076,
+    "whose folder it was stayed unflushed when a process died before its first flush: a new topic was given the records of a deleted one",
+  ],
+  [
     "consumer-groups",
     100180,
     "the client named what it owned by an id it had forgotten: the coordinator took it for given up",
