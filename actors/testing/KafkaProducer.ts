@@ -177,6 +177,16 @@ export class KafkaProducer implements TransactionSender {
     return this.initializing;
   }
 
+  /** Goes on as the idempotent producer of this id, whose next batch of a partition has the sequence that is given for it. */
+  resume(
+    producerId: ProducerId,
+    producerEpoch: ProducerEpoch,
+    next: ReadonlyArray<{ readonly topic: string; readonly partition: number; readonly sequence: number }>,
+  ): void {
+    this.identify(producerId, producerEpoch);
+    for (const { topic, partition, sequence } of next) this.queueOf(topic, partition).nextSequence = sequence;
+  }
+
   /** Begins a transaction. Throws unless the producer is initialized and no other is open. */
   begin(): void {
     this.transactional().begin();

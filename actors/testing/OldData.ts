@@ -38,6 +38,19 @@ export interface OldData {
     readonly producerEpoch: number;
     readonly transactionalId: string | null;
   }>;
+  /** What idempotent producers sent last, the records deleted since or not: whoever has their ids may go on from there. */
+  readonly last: ReadonlyArray<LastBatch>;
+}
+
+export interface LastBatch {
+  readonly producerId: number;
+  readonly producerEpoch: number;
+  readonly topic: string;
+  readonly partition: number;
+  /** Of the batch's first record, as its offset. */
+  readonly sequence: number;
+  readonly offset: number;
+  readonly values: ReadonlyArray<number>;
 }
 
 /** Writes what is there into the history and the books of a run that has not begun yet. */
@@ -66,6 +79,7 @@ export const remember = (stage: Stage, data: OldData): void => {
     if (record === undefined || record.end === "ok") end("ok", [told]);
     else end("fail", [told], "aborted");
   }
+  stage.lastBatches = data.last;
   for (const [source, copy] of data.copies) stage.transactions.copy(source, copy);
   for (const { group, topic, partition, offset } of data.offsets) {
     const key = stage.keyAt({ topic, partition });

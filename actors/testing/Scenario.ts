@@ -12,6 +12,7 @@ import type { SubscribedVia } from "./ConsistencyChecker.ts";
 export type ClientKindName =
   | "plain"
   | "idempotent"
+  | "resumed"
   | "mixed"
   | "consumer"
   | "admin"

@@ -13,6 +13,7 @@ import type { HistoryRecorder, Value } from "./History.ts";
 import { type ClientOptions, KafkaClient } from "./KafkaClient.ts";
 import type { ClientPlatform } from "./KafkaConnection.ts";
 import { KeyedBook } from "./KeyedBook.ts";
+import type { LastBatch } from "./OldData.ts";
 import type { Plan } from "./Scenario.ts";
 import { TransactionBook } from "./TransactionBook.ts";
 
@@ -41,6 +42,8 @@ export class Stage {
   readonly producerIds = new Map<number, string | null>();
   /** Topics of the admin clients by name: whether they must exist; undefined when nobody can tell. */
   readonly churned = new Map<string, boolean | undefined>();
+  /** Of idempotent producers that were there before this run. */
+  lastBatches: ReadonlyArray<LastBatch> = [];
   readonly groups: GroupBook;
   readonly transactions = new TransactionBook();
   readonly keyed: KeyedBook;

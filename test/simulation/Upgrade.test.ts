@@ -4,7 +4,7 @@ import type { SeededRandom } from "../../actors/simulation/SeededRandom.ts";
 import { DATA, startSimulatedBroker } from "../../actors/simulation/SimulatedBroker.ts";
 import { POWER_CUTS, type SimulatedDisk } from "../../actors/simulation/SimulatedDisk.ts";
 import { Simulation } from "../../actors/simulation/Simulation.ts";
-import { KafkaClient, LATEST } from "../../actors/testing/KafkaClient.ts";
+import { EARLIEST, KafkaClient, LATEST } from "../../actors/testing/KafkaClient.ts";
 import type { OldRecord } from "../../actors/testing/OldData.ts";
 import { valueIn } from "../../actors/testing/Stage.ts";
 import { decodeMetadataBatch } from "../../src/metadata/MetadataBatch.ts";
@@ -169,6 +169,24 @@ describe("data of earlier builds", () => {
       expect(await send(second, 0, 3)).toBe(9);
       expect(await send(first, 3, 1)).toBe(12);
       expect(await send(second, 3, 1)).toBe(13);
+    });
+  });
+
+  test("a producer whose records were deleted is known by the snapshots alone, and answered as it was", () => {
+    const before = data.last.filter(({ topic }) => topic === "trimmed");
+    expect(before).toHaveLength(2);
+    onOldData(1, async (client) => {
+      for (const { producerId, producerEpoch, topic, partition, sequence, offset, values } of before) {
+        const { offset: start } = await client.listOffset(topic, partition, EARLIEST);
+        expect(start).toBeGreaterThan(offset + values.length - 1);
+        expect(files.get(`${topic}-${partition}/${String(start).padStart(20, "0")}.log`)).toBeDefined();
+        const producer = client.producer();
+        producer.resume(producerId, producerEpoch, [{ topic, partition, sequence }]);
+        const end = (await client.listOffset(topic, partition, LATEST)).offset;
+        const records = values.map((value) => ({ value: Buffer.from(String(value)) }));
+        expect(await producer.send(topic, partition, records)).toMatchObject({ type: "ok", baseOffset: offset });
+        expect(await producer.send(topic, partition, records)).toMatchObject({ type: "ok", baseOffset: end });
+      }
     });
   });
 

@@ -7,6 +7,7 @@ import { copier } from "./Copier.ts";
 import { groupMember } from "./GroupMember.ts";
 import { expiringWriter, keyedWriter, vanishingReader } from "./KeyedClients.ts";
 import { idempotentProducer, plainProducer } from "./Producers.ts";
+import { resumedProducer } from "./ResumedProducer.ts";
 import { streamConsumer, streamCopier, streamMember, streamProducer } from "./StreamClients.ts";
 import { streamTransactional } from "./StreamTransactional.ts";
 import { transactionalClient } from "./TransactionalClient.ts";
@@ -14,6 +15,7 @@ import { transactionalClient } from "./TransactionalClient.ts";
 export const CLIENT_KINDS: Readonly<Record<ClientKindName, ClientKind>> = {
   plain: plainProducer,
   idempotent: idempotentProducer,
+  resumed: resumedProducer,
   mixed: mixedClient,
   consumer: assignedConsumer,
   admin: adminClient,

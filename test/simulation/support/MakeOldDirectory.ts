@@ -30,7 +30,11 @@ const SETTINGS = {
   "log.flush.policy": "ack",
   "offsets.topic.num.partitions": "1",
   "transaction.state.log.num.partitions": "1",
+  "log.retention.check.interval.ms": "20",
+  "log.initial.task.delay.ms": "20",
 };
+/** Of "trimmed": the records of its idempotent producer are deleted, and only a snapshot knows it. */
+const TRIMMED = { "segment.ms": "8", "file.delete.delay.ms": "5" };
 /** So that it is over while whoever starts on the directory is still at work, under faults or after the heal. */
 const OPEN_TIMEOUT_MS = 1500;
 
@@ -42,8 +46,11 @@ class Writer {
   readonly offsets = new Map<string, OldData["offsets"][number]>();
   readonly copies: Array<OldData["copies"][number]> = [];
   readonly producers: Array<OldData["producers"][number]> = [];
+  /** What each idempotent producer sent last to each partition. */
+  readonly last = new Map<string, OldData["last"][number]>();
   private nextValue = 1;
   private readonly copied = new Map<number, number>();
+  private readonly sent = new Map<string, number>();
 
   constructor(public client: KafkaClient) {}
 
@@ -74,7 +81,29 @@ class Writer {
       const offset = outcome.baseOffset + at;
       this.records.push({ topic, partition, offset, key: keys[at]!, value: tombstone ? null : value, transaction });
     }
+    const { producerId, producerEpoch } = producer;
+    if (producerId < 0 || transaction !== null || tombstone) return values;
+    const place = `${producerId} ${topic}-${partition}`;
+    const sequence = this.sent.get(place) ?? 0;
+    this.sent.set(place, sequence + values.length);
+    const { baseOffset: offset } = outcome;
+    this.last.set(place, { producerId, producerEpoch, topic, partition, sequence, offset, values });
     return values;
+  }
+
+  /** Batches in segments of their own, of which only the last one stays: a plain producer's. */
+  async trim(idempotent: KafkaProducer, plain: KafkaProducer): Promise<void> {
+    for (let partition = 0; partition < PARTITIONS; partition++) {
+      for (const producer of [idempotent, idempotent, plain, plain]) {
+        await this.send(producer, "trimmed", partition, [null, null]);
+        await this.client.sleep(20);
+      }
+      const before = this.records.at(-1)!.offset - 1;
+      await this.client.admin.deleteRecords("trimmed", partition, before);
+      const isGone = (one: OldRecord) => one.topic === "trimmed" && one.partition === partition && one.offset < before;
+      this.records.splice(0, this.records.length, ...this.records.filter((one) => !isGone(one)));
+    }
+    await this.client.sleep(200);
   }
 
   /** A member of a classic group is given all of "t", commits the same offset of each partition and leaves. */
@@ -194,6 +223,8 @@ const before = await build(
       }
     }
     await writer.consume("g", 4);
+    await client.createTopic("trimmed", { partitions: PARTITIONS, configs: TRIMMED });
+    await writer.trim(idempotent, plain);
   },
   "stop",
 );
@@ -224,7 +255,7 @@ const after = await build(
   "kill",
 );
 
-const { records, transactions, offsets, copies, producers } = writer!;
+const { records, transactions, offsets, copies, producers, last } = writer!;
 const data = join(FIXTURE, "data");
 rmSync(data, { recursive: true, force: true });
 for (const [path, bytes] of after) {
@@ -233,5 +264,12 @@ for (const [path, bytes] of after) {
   mkdirSync(dirname(target), { recursive: true });
   writeFileSync(target, bytes);
 }
-const contents: OldData = { records, transactions, offsets: [...offsets.values()], copies, producers };
+const contents: OldData = {
+  records,
+  transactions,
+  offsets: [...offsets.values()],
+  copies,
+  producers,
+  last: [...last.values()].filter(({ topic }) => topic !== "compacted"),
+};
 writeFileSync(join(FIXTURE, "contents.json"), `${JSON.stringify(contents, undefined, 2)}\n`);
