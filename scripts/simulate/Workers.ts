@@ -83,6 +83,6 @@ export const runChildren = async (script: string, job: Work, { jobs, minutes, on
   clearTimeout(timer);
   process.off("SIGINT", end);
   process.off("SIGTERM", end);
-  // 143: ended by our own signal. Anything else is a child that broke.
-  return codes.every((code) => code === 0 || (stopped && code === 143));
+  // 143: ended by our own signal, 130: by the same Ctrl-C as we. Anything else is a child that broke.
+  return codes.every((code) => code === 0 || (stopped && (code === 143 || code === 130)));
 };
