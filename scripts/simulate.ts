@@ -53,7 +53,7 @@ const explore = async (): Promise<boolean> => {
     if (file !== undefined) saveTotals(file, totals);
   };
   totals.next = from;
-  const job: Work = { scenarios, from, seeds };
+  const job: Work = { scenarios, from, seeds, mutant: options.mutant };
   const whole = await runChildren(import.meta.path, job, {
     jobs,
     minutes,
@@ -180,6 +180,11 @@ const runForReal = async (only: number | undefined): Promise<boolean> => {
   return failed === 0;
 };
 
+/** Whatever is run here, or again here, has the bug that is asked for. */
+const plant = (): void => {
+  if (options.mutant !== undefined) mutantOf(options.mutant).plant();
+};
+
 const main = async (task: Exclude<Task, { type: "work" }>): Promise<boolean> => {
   switch (task.type) {
     case "list":
@@ -194,9 +199,10 @@ const main = async (task: Exclude<Task, { type: "work" }>): Promise<boolean> => 
     case "real":
       return runForReal(task.seed);
     case "replay":
-      if (options.mutant !== undefined) mutantOf(options.mutant).plant();
+      plant();
       return scenarios.map((name) => replay(name, task.seed, replayOptions)).every((held) => held);
     case "explore":
+      plant();
       return explore();
   }
 };

@@ -91,9 +91,21 @@ function wrongDirection(files: ReadonlyArray<SourceFile>): string[] {
   return found;
 }
 
+/** A workload of the simulation meets the broker on the wire alone: through a client, or what clients are made of. */
+const clientsOnly =
+  /^(actors\/testing|actors\/simulation\/SeededRandom\.ts|src\/(prelude|protocol|record|client))(\/|$)/;
+
+const aroundTheWire = (files: ReadonlyArray<SourceFile>): string[] =>
+  files
+    .filter(({ path }) => path.startsWith("actors/testing/workloads/"))
+    .flatMap(({ path, imports }) =>
+      imports.filter((name) => !clientsOnly.test(name)).map((name) => `${path} imports ${name}`),
+    );
+
 describe("imports point one way", () => {
   test("in the tree", () => {
     expect(wrongDirection(within("src/", "actors/"))).toEqual([]);
+    expect(aroundTheWire(within("actors/"))).toEqual([]);
     const folders = new Set(within("src/").map(({ path }) => path.split("/")[1] ?? ""));
     expect([...folders].filter((folder) => mayImport[folder] === undefined)).toEqual([]);
   });
@@ -103,6 +115,8 @@ describe("imports point one way", () => {
     expect(wrongDirection(planted("src/partition/A.ts", 'import type { x } from "../group/B.ts";'))).toHaveLength(1);
     expect(wrongDirection(planted("src/api/A.ts", 'import "../../actors/B.ts";'))).toHaveLength(1);
     expect(wrongDirection(planted("actors/A.ts", 'import "../test/support/B.ts";'))).toHaveLength(1);
+    const handler = 'import { produce } from "../../../src/api/00-Produce.ts";';
+    expect(aroundTheWire(planted("actors/testing/workloads/A.ts", handler))).toHaveLength(1);
     expect(wrongDirection(planted("src/api/A.ts", 'import { x } from "../partition/B.ts";'))).toEqual([]);
   });
 });

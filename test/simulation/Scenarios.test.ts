@@ -197,6 +197,18 @@ describe("bun run simulate", () => {
   );
 
   test(
+    "stops at the first seed that fails, whichever process has it, and says as much of it",
+    async () => {
+      const bug = "a waiting fetch is not woken";
+      const { code, out } = await simulate("--mutant", bug, "--scenario", "network", "--seeds", "500", "--budget", "1");
+      expect(code).toBe(1);
+      expect(Number(/^(\d+) seeds, /m.exec(out)?.[1])).toBeLessThan(100);
+      expect(out).toMatch(/^replay: bun run simulate --scenario network --seed \d+ --trace$/m);
+    },
+    TIME,
+  );
+
+  test(
     "ends with 1 at a failure: the seed, the command that replays it, and a smaller variant with its trace",
     async () => {
       const { code, out } = await simulate(
