@@ -272,7 +272,7 @@ export class UnifiedLog {
   private writeBatches({ segment, chunks, size }: Group): MaybePending<void> {
     if (chunks.length === 0) return undefined;
     if (segment.size === 0) this.unflushed.addNames();
-    return writeFully(segment.file, chunks, segment.size, size);
+    return writeFully(segment.file, chunks, segment.size, size, "whole");
   }
 
   /** Seals the active segment and puts the new one behind it. */

@@ -12,27 +12,38 @@ const rest = (chunks: ReadonlyArray<Uint8Array>, taken: number): Uint8Array[] =>
   return remaining;
 };
 
-/** Writes all of it, continuing short writes; a write that takes nothing is a failure. */
+/**
+ * Writes all of it, continuing short writes; a write that takes nothing is a failure. With `whole` chunks, so is one that
+ * ends inside a chunk: continued, a power cut could leave the page where it ended as it was in between beside what follows,
+ * which recovery could not tell from damage.
+ */
 export const writeFully = (
   file: DiskFile,
   chunks: ReadonlyArray<Uint8Array>,
   position: Position,
   size: number,
+  whole?: "whole",
 ): MaybePending<void> => {
   let left = size;
   let remaining = chunks;
+  /** True when nothing is left. */
+  const took = (taken: number): boolean => {
+    if (taken === left) return true;
+    const fault = (what: string): DiskError => new DiskError("OTHER", "write", file.path, what);
+    if (taken <= 0) throw fault("nothing was taken");
+    const next = rest(remaining, taken);
+    if (whole !== undefined && !remaining.includes(next[0]!)) throw fault(`${taken} of ${left} bytes were taken`);
+    remaining = next;
+    left -= taken;
+    return false;
+  };
   for (;;) {
     const taking = file.write(remaining, position + size - left);
     if (isPending(taking)) {
-      return taking.then((taken) => {
-        if (taken === left) return undefined;
-        if (taken <= 0) throw new DiskError("OTHER", "write", file.path, "nothing was taken");
-        return writeFully(file, rest(remaining, taken), position + size - left + taken, left - taken);
-      });
+      return taking.then((taken) =>
+        took(taken) ? undefined : writeFully(file, remaining, position + size - left, left, whole),
+      );
     }
-    if (taking === left) return undefined;
-    if (taking <= 0) throw new DiskError("OTHER", "write", file.path, "nothing was taken");
-    remaining = rest(remaining, taking);
-    left -= taking;
+    if (took(taking)) return undefined;
   }
 };

@@ -181,3 +181,38 @@ test("the same while the log is cut back after a failed write or flush, and whil
     for (const { image, histories: possible, flushed } of images) await checkRecovered(image, possible, flushed);
   }
 });
+
+test("the same after a short write, whichever state of its pages a power cut has kept", async () => {
+  let reopened = 0;
+  for (let seed = 0; seed < 300; seed++) {
+    const random = new SeededRandom(seed);
+    const platter = new SimulatedDisk({ random: random.fork("disk"), pendingChance: 0 });
+    const disk = platter.attach(user);
+    disk.makeDirectory(DIRECTORY);
+    platter.settle();
+    let loaded = await open(disk, false, 0);
+    const written: Written[] = [];
+    await appendSome(loaded, random, 0, written);
+    await tryFlush(disk, loaded.log);
+    const flushed = loaded.log.flushedOffset;
+    let isShort = true;
+    platter.beforeOperation = ({ kind }) => {
+      if (kind !== "write" || !isShort) return undefined;
+      isShort = false;
+      return { short: random.between(1, 1000) };
+    };
+    for (let turn = 1; turn < 3; turn++) {
+      try {
+        await appendSome(loaded, random, turn, written);
+      } catch {
+        reopened++;
+        const endOffset = loaded.log.logEndOffset;
+        loaded = await reload(disk, loaded.log, { logStartOffset: 0, endOffset });
+        await tryFlush(disk, loaded.log);
+        written.splice(written.findIndex(({ info }) => info.baseOffset >= loaded.log.logEndOffset));
+      }
+    }
+    await checkRecovered(platter.image("reordered", random.fork("cut")), [written], flushed);
+  }
+  expect(reopened).toBeGreaterThan(50);
+});

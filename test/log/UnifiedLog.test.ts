@@ -231,17 +231,23 @@ describe("UnifiedLog", () => {
     );
   });
 
-  test("short writes are continued to the last byte", async () => {
+  test("short writes are continued where a batch ends, and failures elsewhere", async () => {
     const driver = await LogDriver.open();
-    driver.disk.onWrite = (path, size) => (path.endsWith(".log") ? Math.min(size, 7) : size);
-    for (let at = 0; at < 4; at++) driver.stageRecords([at, at + 1], 60);
+    const stage = (): number => {
+      for (let at = 0; at < 4; at++) driver.stageRecords([at, at + 1], 60);
+      return driver.batches.at(-1)!.info.sizeInBytes;
+    };
+    const batch = stage();
+    driver.disk.onWrite = (path, size) => (path.endsWith(".log") ? Math.min(size, batch) : size);
     await driver.log.write();
     driver.disk.pending = true;
-    for (let at = 0; at < 4; at++) driver.stageRecords([at, at + 1], 60);
+    stage();
     await driver.log.write();
-    expect(Buffer.compare(await readAll(driver.log), Buffer.concat(driver.batches.map((batch) => batch.bytes)))).toBe(
-      0,
-    );
+    expect(Buffer.compare(await readAll(driver.log), Buffer.concat(driver.batches.map(({ bytes }) => bytes)))).toBe(0);
+    driver.disk.onWrite = (path, size) => (path.endsWith(".log") ? Math.min(size, batch + 7) : size);
+    stage();
+    await expect(driver.log.write()).rejects.toThrow("bytes were taken");
+    expect(driver.log.hasFailed).toBe(true);
   });
 
   test("a failed write takes the log out of use; reload cuts it to its last good length", async () => {
