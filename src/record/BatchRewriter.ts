@@ -10,12 +10,13 @@ import {
   ATTRIBUTES_AT,
   attributesOf,
   BASE_TIMESTAMP_AT,
-  CODEC_MASK,
   HEADER_SIZE,
   LENGTH_AT,
   LOG_OVERHEAD,
   MAX_TIMESTAMP_AT,
+  TIMESTAMP_TYPE_BIT,
   TimestampType,
+  TRANSACTIONAL_BIT,
   timestampTypeOf,
 } from "./RecordBatch.ts";
 import { readVarint, readVarlong, sizeOfVarint, varintEnd, writeInt16, writeInt32, writeVarint } from "./Wire.ts";
@@ -32,7 +33,8 @@ export const rewriteBatch = (
   codecs: Codecs,
   level: number | undefined,
 ): Uint8Array => {
-  const oneTime = timestampTypeOf(attributesOf(batch, 0)) === TimestampType.LOG_APPEND_TIME;
+  const attributes = attributesOf(batch, 0);
+  const oneTime = timestampTypeOf(attributes) === TimestampType.LOG_APPEND_TIME;
   const numbered = renumber(plain, count, oneTime);
   const payload = isCompressionCodec(codec) ? codecs.compress(codec, numbered, level) : numbered;
   const rewritten = new Uint8Array(HEADER_SIZE + payload.length);
@@ -40,7 +42,8 @@ export const rewriteBatch = (
   if (oneTime) rewritten.set(batch.subarray(MAX_TIMESTAMP_AT, MAX_TIMESTAMP_AT + 8), BASE_TIMESTAMP_AT);
   rewritten.set(payload, HEADER_SIZE);
   writeInt32(rewritten, LENGTH_AT, rewritten.length - LOG_OVERHEAD);
-  writeInt16(rewritten, ATTRIBUTES_AT, (attributesOf(batch, 0) & ~CODEC_MASK) | codec);
+  // A client's delete horizon is none, and bits without a meaning go.
+  writeInt16(rewritten, ATTRIBUTES_AT, (attributes & (TIMESTAMP_TYPE_BIT | TRANSACTIONAL_BIT)) | codec);
   return rewritten;
 };
 

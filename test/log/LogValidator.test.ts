@@ -445,6 +445,16 @@ describe("a topic's own compression.type", () => {
       }
   });
 
+  test("and of the attributes that it has no use for nothing is left, as in Kafka", () => {
+    for (const kept of [0, 0x10]) {
+      const options = kept === 0 ? {} : { producerId: 3, producerEpoch: 0, baseSequence: 1, transactional: true };
+      const sent = good(options);
+      writeInt16(sent, ATTRIBUTES_AT, kept | 0x40 | 0x100);
+      updateCrc(sent, 0);
+      expect(accept(sent, { compression: { codec: 4 } }).bytes).toEqual(good({ codec: 4, ...options }));
+    }
+  });
+
   test("and the batch is measured again: MESSAGE_TOO_LARGE", () => {
     const bytes = buildBatch([{ value: new Uint8Array(5000), timestamp: NOW }], { codec: 1, codecs });
     expect(refuse(bytes, { compression: { codec: 0 }, maxMessageBytes: 4000 })).toEqual(bare(10));
