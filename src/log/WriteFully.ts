@@ -29,10 +29,12 @@ export const writeFully = (
   /** True when nothing is left. */
   const took = (taken: number): boolean => {
     if (taken === left) return true;
-    const fault = (what: string): DiskError => new DiskError("OTHER", "write", file.path, what);
-    if (taken <= 0) throw fault("nothing was taken");
+    if (taken <= 0) throw new DiskError("OTHER", "write", file.path, "nothing was taken");
     const next = rest(remaining, taken);
-    if (whole !== undefined && !remaining.includes(next[0]!)) throw fault(`${taken} of ${left} bytes were taken`);
+    if (whole !== undefined && !remaining.includes(next[0]!)) {
+      // A file takes a part only when the disk has room for no more.
+      throw new DiskError("ENOSPC", "write", file.path, `${taken} of ${left} bytes were taken`);
+    }
     remaining = next;
     left -= taken;
     return false;
