@@ -196,7 +196,9 @@ export const startBroker = (platform: Platform, options: BrokerOptions): Effect.
     });
     settled = current;
     replicas.host(metadata.image);
-    directory.sweep((folder, topicId) => folder === METADATA_FOLDER || replicas.hosts(folder, topicId));
+    const isKnown = (folder: string, topicId: string | undefined): boolean =>
+      folder === METADATA_FOLDER || replicas.hosts(folder, topicId);
+    yield* Effect.promise(() => directory.sweep(isKnown));
     if (!directory.wasClean) yield* Effect.promise(() => replicas.openAll());
 
     const ports: Ports = {

@@ -10,21 +10,15 @@ import type { TopicConfig } from "../src/config/TopicConfig.ts";
 import {
   CLEAN_SHUTDOWN_FILE,
   decodeMetaProperties,
-  decodeOffsetCheckpoint,
   decodePartitionMetadata,
   encodeCleanShutdown,
   encodeMetaProperties,
-  encodeOffsetCheckpoint,
   encodePartitionMetadata,
-  HIGH_WATERMARK_FILE,
   LOCK_FILE,
-  LOG_START_OFFSET_COPY_FILE,
-  LOG_START_OFFSET_FILE,
   META_PROPERTIES_FILE,
   PARTITION_METADATA_FILE,
   partitionDirectory,
   partitionOfDirectory,
-  RECOVERY_POINT_FILE,
 } from "../src/log/Checkpoints.ts";
 import { loadLog, reload } from "../src/log/LogLoader.ts";
 import { TailBudget } from "../src/log/LogTail.ts";
@@ -36,6 +30,7 @@ import type { ActorContext, ActorRef } from "./Actor.ts";
 import { type Flushable, type Flusher, flushTicket, startFlusher } from "./Flusher.ts";
 import { FreeSpace } from "./FreeSpace.ts";
 import { NewFolder } from "./NewFolder.ts";
+import { OffsetCheckpoints } from "./OffsetCheckpoints.ts";
 import type { LoadedLog, Partition } from "./Partition.ts";
 import { StartupError } from "./StartupError.ts";
 
@@ -71,11 +66,8 @@ export class LogDirectory {
   readonly flusher: ActorRef<Flushable>;
   private readonly disk: Disk;
   private readonly budget: TailBudget;
-  /** As the checkpoint files have them; a partition opened later takes its own from here. */
-  private recoveryPoints: Map<string, Offset>;
-  private logStartOffsets: Map<string, Offset>;
-  /** Partitions that are gone from these, and not yet from the files. */
-  private readonly forgotten = new Set<string>();
+  /** A partition opened later takes its own from here. */
+  private readonly checkpoints: OffsetCheckpoints;
   readonly freeSpace: FreeSpace;
 
   private constructor(
@@ -90,9 +82,7 @@ export class LogDirectory {
   ) {
     this.disk = services.disk;
     this.budget = new TailBudget();
-    this.recoveryPoints = this.readCheckpoint(RECOVERY_POINT_FILE) ?? new Map();
-    const logStartOffsets = this.readCheckpoint(LOG_START_OFFSET_FILE);
-    this.logStartOffsets = logStartOffsets ?? this.readCheckpoint(LOG_START_OFFSET_COPY_FILE) ?? new Map();
+    this.checkpoints = new OffsetCheckpoints(this.disk, path);
     const minFreeBytes = (): number => services.currentConfig().number("log.min.free.bytes");
     this.freeSpace = new FreeSpace({ ...context, disk: this.disk, path, minFreeBytes });
     const flusher = startFlusher(context, this.disk, path);
@@ -154,8 +144,8 @@ export class LogDirectory {
   ): MaybePending<OpenedLog> {
     const loading = loadLog(this.disk, folder, config, {
       clean: this.wasClean,
-      recoveryPoint: this.recoveryPoints.get(name) ?? 0,
-      logStartOffset: this.logStartOffsets.get(name) ?? 0,
+      recoveryPoint: this.checkpoints.recoveryPointOf(name),
+      logStartOffset: this.checkpoints.logStartOffsetOf(name),
       budget: this.budget,
     });
     const finish = (loaded: LoadedLog & { repairs: ReadonlyArray<string> }): MaybePending<OpenedLog> => {
@@ -184,27 +174,29 @@ export class LogDirectory {
   /** Takes a removed partition's folder out of the way: renamed now, so that its name is free, gone later. */
   markDeleted({ topic, partition }: LogIdentity, delayMs: number): void {
     const name = partitionDirectory({ topic, partition });
-    this.forget(name);
+    this.checkpoints.forget(name);
     const folder = `${this.path}/${name}`;
     if (!this.disk.isDirectory(folder)) return;
     const unique = this.services.random.uuid().replaceAll("-", "_");
     const doomed = `${this.path}/${doomedName(topic, partition)}.${unique}${DELETE_SUFFIX}`;
     this.disk.rename(folder, doomed);
-    this.context.clock.after(delayMs, () => {
-      // While the folder is there a start knows that what the files say is of a removed partition.
-      if (!this.forgotten.has(name) || this.confirmForgotten()) this.disk.removeDirectory(doomed);
-    });
+    this.context.clock.after(delayMs, () => void this.removeDeleted(name, doomed));
   }
 
-  /** A partition is removed: one made anew under its name begins without what is known of this one. */
-  private forget(name: string): void {
-    const known = this.recoveryPoints.delete(name);
-    if (this.logStartOffsets.delete(name) || known) this.forgotten.add(name);
-  }
-
-  private confirmForgotten(): boolean {
+  private async removeDeleted(name: string, doomed: string): Promise<void> {
+    // While the folder is there a start knows that what the files say is of a removed partition.
+    if (this.checkpoints.tellOfForgotten(name) && !(await this.confirmForgotten())) return;
     try {
-      this.writeOffsets();
+      this.disk.removeDirectory(doomed);
+    } catch (error) {
+      // The next start removes it.
+      this.context.log("warn", `${doomed} was not removed: ${String(error)}`);
+    }
+  }
+
+  private async confirmForgotten(): Promise<boolean> {
+    try {
+      await this.checkpoints.write();
       return true;
     } catch (error) {
       this.context.log("warn", `the checkpoints were not written: ${String(error)}`);
@@ -213,7 +205,7 @@ export class LogDirectory {
   }
 
   /** Removes what earlier deletions left; folders the metadata does not know are renamed and kept (S1). */
-  sweep(known: (folder: string, topicId: Uuid | undefined) => boolean): void {
+  async sweep(known: (folder: string, topicId: Uuid | undefined) => boolean): Promise<void> {
     const doomed: string[] = [];
     const names = new Set(this.disk.list(this.path));
     for (const name of names) {
@@ -226,12 +218,12 @@ export class LogDirectory {
         for (let next = 2; this.disk.exists(`${this.path}/${stray}`); next++) stray = `${name}.${next}${STRAY_SUFFIX}`;
         this.context.log("warn", `${folder} belongs to no known partition: kept as ${stray}`);
         this.disk.rename(folder, `${this.path}/${stray}`);
-        this.forget(name);
+        this.checkpoints.forget(name);
         names.delete(name);
       }
     }
     this.forgetRemoved(names, doomed, known);
-    if (this.forgotten.size > 0 && !this.confirmForgotten()) return;
+    if (this.checkpoints.tellOfForgotten() && !(await this.confirmForgotten())) return;
     for (const name of doomed) this.disk.removeDirectory(`${this.path}/${name}`);
   }
 
@@ -249,7 +241,7 @@ export class LogDirectory {
 
   /** Whether something of the partition is known to have been flushed, and with it whose it is. */
   private hasCounted(name: string): boolean {
-    return (this.recoveryPoints.get(name) ?? 0) > 0;
+    return this.checkpoints.recoveryPointOf(name) > 0;
   }
 
   /** The broker died before the files said that a partition is removed: its folder has another name, or is gone. */
@@ -259,10 +251,10 @@ export class LogDirectory {
     known: (folder: string, topicId: undefined) => boolean,
   ): void {
     const removed = new Set(doomed.map((name) => name.slice(0, name.lastIndexOf("."))));
-    for (const name of [...this.recoveryPoints.keys(), ...this.logStartOffsets.keys()]) {
+    for (const name of this.checkpoints.names) {
       if (names.has(name)) continue;
       const { topic, partition } = partitionOfDirectory(name)!;
-      if (removed.has(doomedName(topic, partition)) || !known(name, undefined)) this.forget(name);
+      if (removed.has(doomedName(topic, partition)) || !known(name, undefined)) this.checkpoints.forget(name);
     }
   }
 
@@ -282,33 +274,10 @@ export class LogDirectory {
   }
 
   /** Writes the checkpoint files; partitions not opened in this run keep what the files had. */
-  checkpoint(partitions: Iterable<Partition>): void {
-    const recoveryPoints = new Map(this.recoveryPoints);
-    const logStartOffsets = new Map(this.logStartOffsets);
-    const highWatermarks = new Map<string, Offset>();
+  checkpoint(partitions: Iterable<Partition>): Promise<void> {
     // An offline or closed partition has no view; where its log begins is known all the same.
-    for (const { identity, recoveryPoint, logStartOffset, highWatermark } of partitions) {
-      const name = partitionDirectory(identity);
-      recoveryPoints.set(name, recoveryPoint);
-      logStartOffsets.set(name, logStartOffset);
-      highWatermarks.set(name, highWatermark);
-    }
-    this.recoveryPoints = recoveryPoints;
-    this.logStartOffsets = logStartOffsets;
-    this.writeOffsets();
-    this.writeCheckpoint(HIGH_WATERMARK_FILE, highWatermarks);
-  }
-
-  private writeOffsets(): void {
-    this.writeCheckpoint(RECOVERY_POINT_FILE, this.recoveryPoints);
-    this.writeCheckpoint(LOG_START_OFFSET_COPY_FILE, this.logStartOffsets);
-    this.writeCheckpoint(LOG_START_OFFSET_FILE, this.logStartOffsets);
-    this.forgotten.clear();
-  }
-
-  private writeCheckpoint(file: string, offsets: ReadonlyMap<string, Offset>): void {
-    const entries = Array.from(offsets, ([name, offset]) => ({ ...partitionOfDirectory(name)!, offset }));
-    this.disk.replaceFile(`${this.path}/${file}`, encodeOffsetCheckpoint(entries));
+    for (const partition of partitions) this.checkpoints.note(partitionDirectory(partition.identity), partition);
+    return this.checkpoints.write();
   }
 
   /** The orderly end: snapshots, one flush, checkpoints, marker, lock. No marker when any log was offline. */
@@ -324,9 +293,10 @@ export class LogDirectory {
     }
     if (clean) {
       for (const [index, partition] of partitions.entries()) partition.confirmShutDown(closings[index]!.ticket);
-      this.checkpoint(partitions);
+      await this.checkpoint(partitions);
       this.disk.replaceFile(`${this.path}/${CLEAN_SHUTDOWN_FILE}`, encodeCleanShutdown(brokerEpoch));
     }
+    await this.checkpoints.settled();
     for (const partition of partitions) partition.close();
     this.unlock();
   }
@@ -343,8 +313,9 @@ export class LogDirectory {
   }
 
   private create(name: string, folder: string, topicId: Uuid): MaybePending<NewFolder> {
-    if (this.forgotten.has(name)) this.writeOffsets();
-    return NewFolder.write(this.disk, folder, this.path, encodePartitionMetadata(topicId));
+    const make = (): MaybePending<NewFolder> =>
+      NewFolder.write(this.disk, folder, this.path, encodePartitionMetadata(topicId));
+    return this.checkpoints.tellOfForgotten(name) ? this.checkpoints.write().then(make) : make();
   }
 
   /** A folder of the same name under another topic id is not this partition's. */
@@ -387,12 +358,6 @@ export class LogDirectory {
 
   private opened(loaded: LoadedLog, created: NewFolder | undefined): OpenedLog {
     return { ...loaded, durableOffset: loaded.log.flushedOffset, created };
-  }
-
-  private readCheckpoint(name: string): Map<string, Offset> | undefined {
-    const content = this.disk.readFile(`${this.path}/${name}`);
-    const entries = content === undefined ? undefined : decodeOffsetCheckpoint(content);
-    return entries && new Map(entries.map((entry) => [partitionDirectory(entry), entry.offset]));
   }
 }
 

@@ -79,10 +79,10 @@ export class LogMaintenance {
     arm(first ?? config().number(key));
   }
 
-  private checkpoint(): void {
+  private async checkpoint(): Promise<void> {
     const { rounds } = this.environment.directory.flusherMetrics;
     if (rounds === this.checkpointed && this.logStarts() === this.checkpointedStarts) return;
-    this.writeCheckpoints();
+    await this.writeCheckpoints();
   }
 
   private logStarts(): number {
@@ -91,12 +91,12 @@ export class LogMaintenance {
     return sum;
   }
 
-  private writeCheckpoints(): boolean {
+  private async writeCheckpoints(): Promise<boolean> {
     const { directory, partitions, log } = this.environment;
     const { rounds } = directory.flusherMetrics;
     const starts = this.logStarts();
     try {
-      directory.checkpoint(partitions());
+      await directory.checkpoint(partitions());
       this.checkpointed = rounds;
       this.checkpointedStarts = starts;
       return true;
@@ -119,7 +119,7 @@ export class LogMaintenance {
     }
     if (expired.length === 0) return;
     await Promise.all(expired.map(({ partition, before }) => this.expire(partition, before)));
-    if (this.stopped || !this.writeCheckpoints()) return;
+    if (this.stopped || !(await this.writeCheckpoints())) return;
     for (const { partition, config, before } of expired) {
       const detached = (segments: LogSegment[]): void => {
         if (segments.length > 0) this.removeLater(segments, config.number("file.delete.delay.ms"));
