@@ -8,8 +8,8 @@
 
 import type { BrokerConfig } from "../src/config/BrokerConfig.ts";
 import type { LogSegment } from "../src/log/LogSegment.ts";
+import { replaceFile } from "../src/log/ReplaceFile.ts";
 import { DEFAULT_LOG_CONFIG } from "../src/log/UnifiedLog.ts";
-import { writeFully } from "../src/log/WriteFully.ts";
 import { decodeMetadataBatch, encodeMetadataBatch } from "../src/metadata/MetadataBatch.ts";
 import { applyRecords } from "../src/metadata/MetadataDelta.ts";
 import { emptyImage, type MetadataImage } from "../src/metadata/MetadataImage.ts";
@@ -261,18 +261,7 @@ export class LocalMetadataLog implements MetadataLog {
 
   /** Durable when done; then what the snapshot before this one stands for goes. */
   async writeSnapshot(id: SnapshotId, bytes: Uint8Array): Promise<void> {
-    const { disk } = this.services;
-    const path = `${this.directory}/${snapshotFileName(id)}`;
-    const file = disk.open(`${path}.tmp`, "write");
-    try {
-      file.truncate(0);
-      await writeFully(file, [bytes], 0, bytes.length);
-      await file.flush();
-    } finally {
-      file.close();
-    }
-    disk.rename(`${path}.tmp`, path);
-    await disk.flushDirectory(this.directory);
+    await replaceFile(this.services.disk, `${this.directory}/${snapshotFileName(id)}`, bytes);
     const { snapshot } = this;
     this.snapshot = { id, bytes };
     if (snapshot !== undefined && snapshot.id.endOffset < id.endOffset) this.forgetBefore(snapshot.id);

@@ -17,6 +17,7 @@ import { CorruptLog } from "./CorruptLog.ts";
 import { LogSegment } from "./LogSegment.ts";
 import { decodeSnapshot, placeSnapshot } from "./LogSnapshot.ts";
 import { snapshotOf } from "./LogState.ts";
+import { writeTemporary } from "./ReplaceFile.ts";
 import { stateBefore } from "./StateReplay.ts";
 import type { UnifiedLog } from "./UnifiedLog.ts";
 import { writeFully } from "./WriteFully.ts";
@@ -317,14 +318,7 @@ export const describeCleaned = async (
   if (snapshot === undefined || known?.addition?.offset !== next.baseOffset)
     snapshot = snapshotOf(await stateBefore(disk, log.segments, log.segments.indexOf(next)));
   placeSnapshot(snapshot, cleaned.end());
-  const file = disk.open(`${path}.tmp`, "write");
-  try {
-    file.truncate(0);
-    await writeFully(file, [snapshot], 0, snapshot.length);
-    await file.flush();
-  } finally {
-    file.close();
-  }
-  if (log.segments.includes(last) && log.segments.includes(next)) disk.rename(`${path}.tmp`, path);
-  else disk.remove(`${path}.tmp`);
+  const temporary = await writeTemporary(disk, path, snapshot);
+  if (log.segments.includes(last) && log.segments.includes(next)) disk.rename(temporary, path);
+  else disk.remove(temporary);
 };

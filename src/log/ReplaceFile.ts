@@ -8,6 +8,12 @@ import { writeFully } from "./WriteFully.ts";
 
 /** Throws or rejects `DiskError`; then the old content is there, or the new. */
 export const replaceFile = async (disk: Disk, path: string, content: Uint8Array): Promise<void> => {
+  disk.rename(await writeTemporary(disk, path, content), path);
+  await disk.flushDirectory(path.slice(0, path.lastIndexOf("/")));
+};
+
+/** The first half: the content is durable under the answered name, which is the caller's to rename or to remove. */
+export const writeTemporary = async (disk: Disk, path: string, content: Uint8Array): Promise<string> => {
   const temporary = `${path}.tmp`;
   const file = disk.open(temporary, "write");
   try {
@@ -17,6 +23,5 @@ export const replaceFile = async (disk: Disk, path: string, content: Uint8Array)
   } finally {
     file.close();
   }
-  disk.rename(temporary, path);
-  await disk.flushDirectory(path.slice(0, path.lastIndexOf("/")));
+  return temporary;
 };

@@ -23,6 +23,14 @@ const user = {
 const open = async (disk: Disk, clean: boolean, recoveryPoint: number): Promise<LoadedLog> =>
   loadLog(disk, DIRECTORY, CONFIG, { clean, recoveryPoint, logStartOffset: 0 });
 
+const makeDisk = (random: SeededRandom): { platter: SimulatedDisk; disk: Disk } => {
+  const platter = new SimulatedDisk({ random: random.fork("disk"), pendingChance: 0 });
+  const disk = platter.attach(user);
+  disk.makeDirectory(DIRECTORY);
+  platter.settle();
+  return { platter, disk };
+};
+
 /** False when a part of it failed: what was written since the last one is not trusted any more. */
 const tryFlush = async (disk: Disk, log: UnifiedLog): Promise<boolean> => {
   const ticket = log.beginFlush();
@@ -104,10 +112,7 @@ const checkRecovered = async (
 test("L7: whatever a power cut leaves before any operation, what was flushed is found and nothing else appears", async () => {
   for (let seed = 0; seed < 8; seed++) {
     const random = new SeededRandom(seed);
-    const platter = new SimulatedDisk({ random: random.fork("disk"), pendingChance: 0 });
-    const disk = platter.attach(user);
-    disk.makeDirectory(DIRECTORY);
-    platter.settle();
+    const { platter, disk } = makeDisk(random);
     const loaded = await open(disk, false, 0);
     const written: Written[] = [];
     const images: Array<{ image: SimulatedDisk; written: Written[]; flushed: number }> = [];
@@ -142,10 +147,7 @@ test("L7: whatever a power cut leaves before any operation, what was flushed is 
 test("the same while the log is cut back after a failed write or flush, and while it goes on from there", async () => {
   for (let seed = 0; seed < 60; seed++) {
     const random = new SeededRandom(seed);
-    const platter = new SimulatedDisk({ random: random.fork("disk"), pendingChance: 0 });
-    const disk = platter.attach(user);
-    disk.makeDirectory(DIRECTORY);
-    platter.settle();
+    const { platter, disk } = makeDisk(random);
     let loaded = await open(disk, false, 0);
     // What may be on the disk since the last flush that succeeded; the last one is what the log holds.
     let histories: Written[][] = [[]];
@@ -186,10 +188,7 @@ test("the same after a short write, whichever state of its pages a power cut has
   let reopened = 0;
   for (let seed = 0; seed < 300; seed++) {
     const random = new SeededRandom(seed);
-    const platter = new SimulatedDisk({ random: random.fork("disk"), pendingChance: 0 });
-    const disk = platter.attach(user);
-    disk.makeDirectory(DIRECTORY);
-    platter.settle();
+    const { platter, disk } = makeDisk(random);
     let loaded = await open(disk, false, 0);
     const written: Written[] = [];
     await appendSome(loaded, random, 0, written);
