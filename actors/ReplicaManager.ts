@@ -102,10 +102,13 @@ export class ReplicaManager implements ReplicaManagerPort {
     const hosted = topic?.partitions[index];
     if (topic === undefined || hosted === undefined) return Errors.UNKNOWN_TOPIC_OR_PARTITION;
     const partition = this.partition(topic, index, hosted);
-    const begin = (opened: Partition | undefined): VerificationGuard | undefined | number =>
-      opened === undefined
-        ? Errors.KAFKA_STORAGE_ERROR
-        : opened.beginVerification(request, this.environment.config().number("producer.id.expiration.ms"));
+    const begin = (opened: Partition | undefined): VerificationGuard | undefined | number => {
+      if (opened !== undefined)
+        return opened.beginVerification(request, this.environment.config().number("producer.id.expiration.ms"));
+      // As with a batch that came so far: the log may be open before the next one is here.
+      hosted.refused.refused(request);
+      return Errors.KAFKA_STORAGE_ERROR;
+    };
     // Refused while the log is being opened, a first batch would come again behind the one that was sent after it.
     return isPending(partition) ? partition.then(begin) : begin(partition);
   }

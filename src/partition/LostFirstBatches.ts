@@ -24,7 +24,10 @@ export class LostFirstBatches {
   }
 
   /** A batch was refused that may be taken when it comes again; without `producers` the log could not be opened. */
-  refused({ producerId, producerEpoch, baseSequence }: BatchInfo, producers?: ProducerStateManager): void {
+  refused(
+    { producerId, producerEpoch, baseSequence }: Pick<BatchInfo, "producerId" | "producerEpoch" | "baseSequence">,
+    producers?: ProducerStateManager,
+  ): void {
     if (producerId < 0 || producers?.get(producerId) !== undefined || this.firsts.size >= MOST) return;
     const known = this.firsts.get(producerId);
     if (known !== undefined && known.epoch === producerEpoch && known.sequence <= baseSequence) return;

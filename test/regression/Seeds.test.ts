@@ -49,6 +49,11 @@ test.each([
   ],
   ["consumer-groups", 1003846, "the same, long after"],
   ["consumer-groups", 1004506, "the same without any fault but the coordinator's loss"],
+  [
+    "transactions",
+    3000550,
+    "the same where a transaction's first batch was refused before it came to its partition: the log could not be opened",
+  ],
   ["disk", 116, "a batch pipelined behind a new producer's lost first batch was taken, and the first refused for good"],
   [
     "stream-groups",

@@ -249,7 +249,7 @@ export const MUTANTS: ReadonlyArray<Mutant> = [
   {
     name: "a frame's buffer is used again",
     scenario: "produce",
-    seed: 1,
+    seed: 2,
     plant: () =>
       replace(
         FrameAssembler.prototype,
