@@ -4,6 +4,7 @@
  * Kafka's reader takes the CRC over all of it and stops before the addition, so each broker reads the other's files;
  * with the addition a clean start opens no segment.
  */
+import type { Disk } from "../platform/Disk.ts";
 import type { Offset, Timestamp } from "../prelude/Types.ts";
 import { crc32c } from "../record/Crc32c.ts";
 import { readInt16, readInt32, readInt64, readUint32, writeInt16, writeInt32, writeInt64 } from "../record/Wire.ts";
@@ -187,4 +188,11 @@ export const decodeSnapshot = (bytes: Uint8Array): LogSnapshot | undefined => {
   };
   const offset = readInt64(bytes, kafka + 4);
   return { producers, addition: { offset, epochs, end: end.baseOffset < 0 ? undefined : end } };
+};
+
+/** The one in the file `path`, named after `offset`; undefined when none is there, or one that is damaged or another's. */
+export const readSnapshot = (disk: Disk, path: string, offset: Offset): LogSnapshot | undefined => {
+  const bytes = disk.readFile(path);
+  const snapshot = bytes === undefined ? undefined : decodeSnapshot(bytes);
+  return snapshot?.addition !== undefined && snapshot.addition.offset !== offset ? undefined : snapshot;
 };

@@ -1,6 +1,10 @@
-/** Writes that come back whole or fail: a disk may take less than it was given. Kept apart from what is written. */
+/** Writes and copies that come back whole or fail: a disk may take less than it was given. Kept apart from what is written. */
 import { DiskError, type DiskFile } from "../platform/Disk.ts";
+import { allocateUninitialised } from "../platform/Memory.ts";
 import { isPending, type MaybePending, type Position } from "../prelude/Types.ts";
+
+/** Copied at a time, at most. */
+const CHUNK = 1024 * 1024;
 
 /** Drops the first `taken` bytes of a vector. */
 const rest = (chunks: ReadonlyArray<Uint8Array>, taken: number): Uint8Array[] => {
@@ -47,5 +51,22 @@ export const writeFully = (
       );
     }
     if (took(taking)) return undefined;
+  }
+};
+
+/** Copies `[start, end)` of a file to `position` of `target`, which may be the same file: others get their turn meanwhile. */
+export const copyFully = async (
+  file: DiskFile,
+  start: Position,
+  end: Position,
+  target: DiskFile,
+  position: Position,
+): Promise<void> => {
+  const chunk = allocateUninitialised(Math.min(CHUNK, end - start));
+  for (let at = start; at < end; ) {
+    const there = await file.readAside(chunk.subarray(0, Math.min(chunk.length, end - at)), at);
+    if (there === 0) throw new DiskError("EIO", "read", file.path, `nothing at ${at}`);
+    await writeFully(target, [chunk.subarray(0, there)], position + at - start, there);
+    at += there;
   }
 };
