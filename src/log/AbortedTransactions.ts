@@ -19,7 +19,7 @@ export const collectAborted = (
 ): MaybePending<AbortedTransaction[]> => {
   for (let index = from; index < segments.length; index++) {
     const segment = segments[index]!;
-    const transactions = segment.transactionIndex;
+    const transactions = segment.indexes.transactions;
     const complete = isPending(transactions)
       ? transactions.then((ready) => collectIn(disk, segments, index, ready, startOffset, upperBound, found))
       : collectIn(disk, segments, index, transactions, startOffset, upperBound, found);
@@ -46,7 +46,7 @@ const collectIn = (
 ): MaybePending<boolean> => {
   if (transactions !== undefined) return transactions.collect(startOffset, upperBound, found);
   return replayTransactions(disk, segments, index).then(async () => {
-    const restored = await segments[index]!.transactionIndex;
+    const restored = await segments[index]!.indexes.transactions;
     return restored === undefined ? false : restored.collect(startOffset, upperBound, found);
   });
 };

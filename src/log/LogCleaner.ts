@@ -78,7 +78,7 @@ export const cleanableOf = async (
       endOffset = next;
       continue;
     }
-    if (policy.minLagMs > 0 && (await segment.largestTimestamp()).timestamp > now - policy.minLagMs) break;
+    if (policy.minLagMs > 0 && (await segment.indexes.largestTimestamp()).timestamp > now - policy.minLagMs) break;
     const first = policy.maxLagMs < now ? await segment.firstBatchTimestamp() : -1;
     if (first > 0 && first < now - policy.maxLagMs) overdue = true;
     dirtyBytes += segment.size;
@@ -251,7 +251,7 @@ export const cleanGroup = async (
         at += info.sizeInBytes;
       }
     }
-    cleaned.writeIndexes(false);
+    cleaned.indexes.write(false);
     chunks = [];
     pending = 0;
   };
@@ -267,7 +267,7 @@ export const cleanGroup = async (
         // What came before is written while this one is worked on.
         const [kept] = await settled(cleaning, pending >= WRITE_BYTES ? write() : undefined);
         if (kept.damagedAt !== undefined) throw damaged(segment, position + kept.damagedAt);
-        for (const one of kept.aborted) cleaned.appendAborted(one);
+        for (const one of kept.aborted) cleaned.indexes.appendAborted(one);
         indexed -= kept.aborted.length;
         changed ||= kept.changed;
         chunks.push(kept.bytes);
@@ -283,9 +283,9 @@ export const cleanGroup = async (
       return undefined;
     }
     cleaned.seal();
-    await cleaned.indexesSaved();
-    for (const file of [cleaned.file, ...cleaned.filesToFlush()]) await file.flush();
-    cleaned.closeFlushed();
+    await cleaned.indexes.saved();
+    for (const file of [cleaned.file, ...cleaned.sideFiles.openToFlush()]) await file.flush();
+    cleaned.sideFiles.closeFlushed();
     await disk.flushDirectory(log.directory);
     return cleaned;
   } catch (error) {
@@ -317,7 +317,7 @@ export const describeCleaned = async (
   if (known !== undefined && known.addition === undefined) return;
   if (snapshot === undefined || known?.addition?.offset !== next.baseOffset)
     snapshot = snapshotOf(await stateBefore(disk, log.segments, log.segments.indexOf(next)));
-  placeSnapshot(snapshot, cleaned.end());
+  placeSnapshot(snapshot, cleaned.indexes.end());
   const temporary = await writeTemporary(disk, path, snapshot);
   if (log.segments.includes(last) && log.segments.includes(next)) disk.rename(temporary, path);
   else disk.remove(temporary);

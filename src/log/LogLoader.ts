@@ -99,7 +99,7 @@ class Loader {
     const describe = (): SegmentEnd | undefined =>
       next === undefined ? undefined : files.snapshotAt(next)?.addition?.end;
     const segment = new LogSegment(files.disk, files.directory, files.bases[index]!, describe);
-    segment.indexIntervalBytes = this.config.indexIntervalBytes;
+    segment.indexes.intervalBytes = this.config.indexIntervalBytes;
     return segment;
   }
 
@@ -192,7 +192,7 @@ class Loader {
       );
     }
     if (state.logEndOffset < this.options.logStartOffset) return this.beginAnew(state.logEndOffset, recovered);
-    segments.at(-1)!.writeIndexes(true);
+    segments.at(-1)!.indexes.write(true);
     files.dropSnapshotsAbove(state.logEndOffset);
     const flushedOffset = Math.min(recoveryPoint, state.logEndOffset);
     return this.finish(segments, this.exactState(state, recoveryPoint), flushedOffset, recovered);
@@ -268,7 +268,7 @@ class Loader {
       const info = readBatchInfo(bytes, at);
       const ended = evolve(state, info);
       segment.recovered(info, position);
-      if (ended?.aborted) segment.appendAborted(ended);
+      if (ended?.aborted) segment.indexes.appendAborted(ended);
       return true;
     });
     if (scan.stop !== "end") {

@@ -133,7 +133,7 @@ export class LogReader {
       const next = this.source.segments[segmentIndex(this.source.segments, segment.baseOffset) + 1];
       return { position: limit, offset: next?.baseOffset ?? this.source.logEndOffset };
     }
-    const boundary = segment.boundaryBefore(limit);
+    const boundary = segment.indexes.boundaryBefore(limit);
     return isPending(boundary) ? boundary.then((position) => offsetAt(segment, position)) : offsetAt(segment, boundary);
   }
 

@@ -1,13 +1,12 @@
 /**
  * One segment of a log: a `.log` file and its three indexes, named by the segment's base offset in 20 digits (Kafka's
- * `LogSegment`). The last segment of a log is active: its index files are appended in steps. A sealed one is opened when
- * somebody first looks; an index that cannot be believed is built again from the batches, so that any of the side files
- * may be lost.
+ * `LogSegment`). Owns the names of all its files, the `.log` and its size, and who still reads it; the index files have a
+ * life of their own (`LazyIndexes`). The last segment of a log is active: only that one is appended to.
  *
- * What must stay true: `size` counts only bytes that are written whole; an index file that is wrong is replaced, never
- * repaired in place; files stay until the last reader has released the segment.
+ * What must stay true: `size` counts only bytes that are written whole; files stay until the last reader has released
+ * the segment.
  */
-import { type Disk, DiskError, type DiskFile } from "../platform/Disk.ts";
+import type { Disk, DiskFile } from "../platform/Disk.ts";
 import { allocateUninitialised } from "../platform/Memory.ts";
 import { invariant } from "../prelude/Invariant.ts";
 import { isPending, type MaybePending, type Offset, type Position, type Timestamp } from "../prelude/Types.ts";
@@ -21,31 +20,23 @@ import {
   magicOf,
   maxTimestampOf,
 } from "../record/RecordBatch.ts";
-import { scanBatches } from "./BatchScan.ts";
 import { CorruptLog } from "./CorruptLog.ts";
-import type { IndexFile } from "./IndexEntries.ts";
+import { LazyIndexes } from "./LazyIndexes.ts";
 import type { SegmentEnd } from "./LogSnapshot.ts";
-import { SegmentIndexes } from "./SegmentIndexes.ts";
-import type { TimestampOffset } from "./TimeIndex.ts";
-import { type AbortedTransaction, TransactionIndex } from "./TransactionIndex.ts";
+import { INDEX_SUFFIXES, SideFiles } from "./SideFiles.ts";
 
 /** Read at a time while the batch that contains an offset is looked for. */
 const LOOK_UP = 4096 + HEADER_SIZE;
 
+const SEGMENT_SUFFIXES = [".log", ...INDEX_SUFFIXES] as const;
 /** Of every file of a segment; its snapshot is the state at its base offset. */
-const SUFFIXES = [".log", ".index", ".timeindex", ".txnindex", ".snapshot"] as const;
+const SUFFIXES = [...SEGMENT_SUFFIXES, ".snapshot"] as const;
 type SegmentSuffix = (typeof SUFFIXES)[number];
-const SEGMENT_SUFFIXES = SUFFIXES.filter((suffix) => suffix !== ".snapshot");
-const INDEX_SUFFIXES = [".index", ".timeindex", ".txnindex"] as const;
-type IndexSuffix = (typeof INDEX_SUFFIXES)[number];
 /** Kafka's suffix of files that are out of the log and will be removed. */
 const DELETED_SUFFIX = ".deleted";
 /** Of a cleaned segment that is being written, and of one that is whole and takes the place of those it was made from. */
 export const CLEANED_SUFFIX = ".cleaned";
 export const SWAP_SUFFIX = ".swap";
-
-/** An index file's answer that could not be had. */
-const LOST = Symbol("lost");
 
 export const segmentName = (baseOffset: Offset): string => String(baseOffset).padStart(20, "0");
 
@@ -59,21 +50,12 @@ export interface BatchPlace {
 export class LogSegment {
   private readonly stem: string;
   private handle: DiskFile | undefined;
-  /** Index files that look-ups read, and those that wait for their flush. */
-  private readonly readers = new Map<IndexSuffix, DiskFile>();
-  private readonly unflushed = new Map<IndexSuffix, DiskFile>();
-  private indexes: SegmentIndexes | undefined;
-  /** `indexes` are known to say what the batches do. */
-  private believed = false;
-  private transactions: TransactionIndex | undefined;
-  private transactionsBelieved = false;
+  readonly sideFiles: SideFiles;
+  readonly indexes: LazyIndexes;
   private knownSize: number | undefined;
   private references = 0;
   private retired = false;
   active = false;
-  indexIntervalBytes = 4096;
-  /** How a snapshot says the segment ends, as long as that still holds. */
-  private described: SegmentEnd | undefined;
   private headerTimestamp: Timestamp = -1;
   /** What was found wrong in it: from there on nobody reads it. */
   damage: CorruptLog | undefined;
@@ -87,9 +69,11 @@ export class LogSegment {
     private readonly disk: Disk,
     readonly directory: string,
     readonly baseOffset: Offset,
-    private describe: (() => SegmentEnd | undefined) | undefined = undefined,
+    describe?: () => SegmentEnd | undefined,
   ) {
     this.stem = `${directory}/${segmentName(baseOffset)}`;
+    this.sideFiles = new SideFiles(disk, (suffix) => this.path(suffix));
+    this.indexes = new LazyIndexes(this, this.sideFiles, describe);
   }
 
   /** `suffix` with its dot. */
@@ -101,7 +85,7 @@ export class LogSegment {
   static cleaned(disk: Disk, directory: string, baseOffset: Offset, indexIntervalBytes: number): LogSegment {
     const segment = new LogSegment(disk, directory, baseOffset);
     segment.suffix = CLEANED_SUFFIX;
-    segment.indexIntervalBytes = indexIntervalBytes;
+    segment.indexes.intervalBytes = indexIntervalBytes;
     for (const suffix of SUFFIXES) disk.remove(segment.path(suffix));
     segment.begin();
     return segment;
@@ -111,41 +95,40 @@ export class LogSegment {
   begin(): void {
     this.active = true;
     this.knownSize = 0;
-    this.installIndexes(this.emptyIndexes());
-    this.installTransactions(new TransactionIndex(this.indexFile(".txnindex")));
+    this.indexes.begin();
   }
 
   /** How it ends is known from a snapshot: nothing has to be opened. */
   adopt(end: SegmentEnd, active: boolean): void {
     this.active = active;
     this.knownSize = end.size;
-    this.described = end;
-    this.describe = undefined;
+    this.indexes.adopt(end);
   }
 
-  private askDescription(): SegmentEnd | undefined {
-    const { describe } = this;
-    this.describe = undefined;
-    const end = describe?.();
-    if (end !== undefined && end.baseOffset === this.baseOffset && end.size === this.size) this.adopt(end, this.active);
-    return this.described;
+  /** The last batch is in. Answers how the segment ends. */
+  seal(): SegmentEnd {
+    this.indexes.complete();
+    const end = this.indexes.end();
+    this.adopt(end, false);
+    return end;
   }
 
-  end(): SegmentEnd {
-    const { indexes, transactions, described } = this;
-    const largest = indexes?.largestTimestamp;
-    return {
-      baseOffset: this.baseOffset,
-      size: this.size,
-      firstTimestamp: indexes?.firstTimestamp ?? described?.firstTimestamp ?? -1,
-      maxTimestamp: largest?.timestamp ?? described?.maxTimestamp ?? -1,
-      maxTimestampOffset: largest?.offset ?? described?.maxTimestampOffset ?? this.baseOffset,
-      bytesSinceIndexEntry: indexes?.bytesSinceIndexEntry ?? described?.bytesSinceIndexEntry ?? 0,
-      abortedTransactions: transactions?.entries.count ?? described?.abortedTransactions ?? 0,
-      offsetIndexCrc: indexes?.offset.entries.crc() ?? described?.offsetIndexCrc ?? 0,
-      timeIndexCrc: indexes?.time.entries.crc() ?? described?.timeIndexCrc ?? 0,
-      transactionIndexCrc: transactions?.entries.crc() ?? described?.transactionIndexCrc ?? 0,
-    };
+  /** Begins recovery: size and indexes are told again by `recovered`, aborted transactions by `indexes`. */
+  beginRecovery(): void {
+    this.indexes.discard();
+    this.begin();
+  }
+
+  /** What recovery does per batch in place of `appended`: the file has the bytes already. */
+  recovered(batch: BatchInfo, position: Position): void {
+    this.knownSize = position + batch.sizeInBytes;
+    if (this.indexes.append(batch, position, this.indexes.intervalBytes)) this.indexes.write(false);
+  }
+
+  /** Takes account of a batch that has been written whole at the segment's end. */
+  appended(batch: BatchInfo, indexIntervalBytes: number): void {
+    this.indexes.append(batch, this.size, indexIntervalBytes);
+    this.knownSize = this.size + batch.sizeInBytes;
   }
 
   /** Bytes of whole, written batches. */
@@ -162,300 +145,6 @@ export class LogSegment {
     return (this.handle ??= this.disk.open(this.path(".log"), this.active ? "write" : "read"));
   }
 
-  /** Max timestamp of the first batch of the active segment, for the roll by time; -1 while there is none. */
-  get firstTimestamp(): Timestamp {
-    return this.indexes?.firstTimestamp ?? this.described?.firstTimestamp ?? -1;
-  }
-
-  /** Index entries so far, for Kafka's limit `segment.index.bytes`. */
-  get indexBytes(): { readonly offset: number; readonly time: number } {
-    const { indexes } = this;
-    const onDisk = (suffix: IndexSuffix): number => this.disk.fileSize(this.path(suffix)) ?? 0;
-    return {
-      offset: indexes?.offset.entries.sizeInBytes ?? onDisk(".index"),
-      time: indexes?.time.entries.sizeInBytes ?? onDisk(".timeindex"),
-    };
-  }
-
-  /** Largest timestamp and the last offset of its batch; timestamp -1 when there is none. */
-  async largestTimestamp(): Promise<TimestampOffset> {
-    if (this.size === 0) return { timestamp: -1, offset: this.baseOffset };
-    const end = this.described ?? this.askDescription();
-    // An active segment's are right whatever its files hold; a sealed one's without a description only once checked.
-    if (this.indexes !== undefined && (this.active || end !== undefined || this.believed)) {
-      return this.indexes.largestTimestamp;
-    }
-    if (end !== undefined) return { timestamp: end.maxTimestamp, offset: end.maxTimestampOffset };
-    return (await this.loaded()).largestTimestamp;
-  }
-
-  /** Takes account of a batch that has been written whole at the segment's end. */
-  appended(batch: BatchInfo, indexIntervalBytes: number): void {
-    const { lastOffset, maxTimestamp, sizeInBytes } = batch;
-    this.writableIndexes().add(lastOffset, maxTimestamp, this.size, sizeInBytes, indexIntervalBytes);
-    this.knownSize = this.size + sizeInBytes;
-  }
-
-  private writableIndexes(): SegmentIndexes {
-    invariant(this.active, "only an active segment is appended to");
-    if (this.indexes !== undefined) return this.indexes;
-    // What cannot be believed is told by the first look-up, and built again.
-    return (this.indexes = this.inheritIndexes() ?? this.trackingIndexes());
-  }
-
-  appendAborted(transaction: AbortedTransaction): void {
-    const transactions = (this.transactions ??= this.inheritTransactions());
-    invariant(transactions !== undefined, "how an active segment begins is known");
-    transactions.append(transaction);
-  }
-
-  /** Appends what the index files do not have yet: when it is worth a write, or all of it with `all`. */
-  writeIndexes(all: boolean): void {
-    this.indexes?.save(all);
-    if (this.transactions !== undefined && this.transactions.entries.unsavedBytes > 0)
-      void this.transactions.entries.save();
-  }
-
-  /** The time index gets its closing entry, and the files all they lack: at a seal and at an orderly stop. */
-  completeIndexes(): void {
-    this.indexes?.close();
-    this.writeIndexes(true);
-    // Kafka's tools want both files of a segment that has batches, if only empty ones.
-    if (this.size === 0) return;
-    for (const suffix of [".index", ".timeindex"] as const) {
-      if (!this.disk.exists(this.path(suffix))) this.unflushed.set(suffix, this.openWriter(suffix));
-    }
-  }
-
-  /** The last batch is in. Answers how the segment ends. */
-  seal(): SegmentEnd {
-    this.completeIndexes();
-    const end = this.end();
-    this.active = false;
-    this.described = end;
-    return end;
-  }
-
-  /** Opens the side files that a flush of this segment has to include. */
-  filesToFlush(): DiskFile[] {
-    for (const suffix of INDEX_SUFFIXES) {
-      if (this.unflushed.has(suffix) || !this.disk.exists(this.path(suffix))) continue;
-      this.unflushed.set(suffix, this.openWriter(suffix));
-    }
-    return [...this.unflushed.values()];
-  }
-
-  /** Those that wait for their flush. */
-  get unflushedFiles(): Iterable<DiskFile> {
-    return this.unflushed.values();
-  }
-
-  /** Closes side files whose flush is over. */
-  closeFlushed(isOver: (file: DiskFile) => boolean = () => true): void {
-    for (const [suffix, file] of this.unflushed) {
-      if (!isOver(file)) continue;
-      file.close();
-      this.unflushed.delete(suffix);
-    }
-  }
-
-  /** All that was to be written to the index files is in them, as far as the disk takes it. */
-  async indexesSaved(): Promise<void> {
-    const { indexes, transactions } = this;
-    await indexes?.offset.entries.save();
-    await indexes?.time.entries.save();
-    await transactions?.entries.save();
-  }
-
-  // — index files
-
-  private openWriter(suffix: IndexSuffix): DiskFile {
-    return this.disk.open(this.path(suffix), "write");
-  }
-
-  private indexFile(suffix: IndexSuffix): IndexFile {
-    return {
-      openToSave: () => this.openWriter(suffix),
-      openToRead: () => {
-        let reader = this.readers.get(suffix);
-        if (reader === undefined) this.readers.set(suffix, (reader = this.disk.open(this.path(suffix), "read")));
-        return reader;
-      },
-    };
-  }
-
-  private removeIndexFile(suffix: IndexSuffix): void {
-    for (const files of [this.readers, this.unflushed]) {
-      files.get(suffix)?.close();
-      files.delete(suffix);
-    }
-    this.disk.remove(this.path(suffix));
-  }
-
-  private emptyIndexes(): SegmentIndexes {
-    return SegmentIndexes.empty(this.baseOffset, this.segmentIndexFiles());
-  }
-
-  private segmentIndexFiles() {
-    return { offset: this.indexFile(".index"), time: this.indexFile(".timeindex") };
-  }
-
-  /** Keeps count of what is appended while there is no index to enter it into. */
-  private trackingIndexes(): SegmentIndexes {
-    const tracking = SegmentIndexes.inherit(this.baseOffset, this.segmentIndexFiles(), {
-      offsetBytes: 0,
-      timeBytes: 0,
-      end: this.described,
-    })!;
-    tracking.detach();
-    return tracking;
-  }
-
-  private installIndexes(indexes: SegmentIndexes): void {
-    this.indexes = indexes;
-    this.believed = true;
-  }
-
-  /** Both indexes as the files have them, still to be checked; undefined when they cannot be what was written. */
-  private inheritIndexes(): SegmentIndexes | undefined {
-    const end = this.described ?? this.askDescription();
-    const offsetBytes = this.disk.fileSize(this.path(".index"));
-    const timeBytes = this.disk.fileSize(this.path(".timeindex"));
-    // A log so short that it has no index entry has no index file either.
-    const missing = offsetBytes === undefined || timeBytes === undefined;
-    if (missing && this.size > 0 && (end?.offsetIndexCrc !== 0 || end.timeIndexCrc !== 0)) return undefined;
-    const sizes = { offsetBytes: missing ? 0 : offsetBytes, timeBytes: missing ? 0 : timeBytes };
-    return SegmentIndexes.inherit(this.baseOffset, this.segmentIndexFiles(), { ...sizes, end });
-  }
-
-  private loading: Promise<SegmentIndexes> | undefined;
-
-  /** Indexes that can be believed. */
-  private loaded(): MaybePending<SegmentIndexes> {
-    if (this.believed && this.indexes !== undefined) return this.indexes;
-    const underWay = this.rebuilding ?? this.loading;
-    if (underWay !== undefined) return underWay;
-    const inherited = this.indexes ?? this.inheritIndexes();
-    if (inherited === undefined || inherited.isDetached) return this.rebuild();
-    const judge = (sane: boolean): MaybePending<SegmentIndexes> => {
-      if (!sane) return this.rebuild();
-      this.installIndexes(inherited);
-      return inherited;
-    };
-    // What is appended meanwhile goes behind what is being checked.
-    this.indexes = inherited;
-    const checking = this.unlessLost(() => this.checkIndexes(inherited), false);
-    if (!isPending(checking)) return judge(checking);
-    this.acquire();
-    this.loading = checking.then(judge).finally(() => {
-      this.loading = undefined;
-      this.release();
-    });
-    return this.loading;
-  }
-
-  private checkIndexes(inherited: SegmentIndexes): MaybePending<boolean> {
-    const sane = inherited.check(this.size);
-    if (this.described !== undefined) return sane;
-    return isPending(sane) ? sane.then((so) => so && this.reachesEnd(inherited)) : sane && this.reachesEnd(inherited);
-  }
-
-  /** Without a description: whether no batch behind the time index's last entry is later than that says. */
-  private async reachesEnd({ time, offset }: SegmentIndexes): Promise<boolean> {
-    const { last } = time;
-    let latest: Timestamp = -1;
-    const scan = await scanBatches(this.file, await offset.positionBefore(last.offset), this.size, (bytes, at) => {
-      latest = Math.max(latest, maxTimestampOf(bytes, at));
-      return latest <= last.timestamp;
-    });
-    return scan.stop === "end" && latest <= last.timestamp;
-  }
-
-  /** An index file that is gone or damaged since it was last seen is no failure: what was in it can be made again. */
-  private unlessLost<A>(ask: () => MaybePending<A>, otherwise: A): MaybePending<A> {
-    const lost = (error: unknown): A => {
-      const gone = error instanceof DiskError && (error.code === "ENOENT" || error.code === "EIO");
-      if (gone || error instanceof CorruptLog) return otherwise;
-      throw error;
-    };
-    try {
-      const answer = ask();
-      return isPending(answer) ? answer.catch(lost) : answer;
-    } catch (error) {
-      return lost(error);
-    }
-  }
-
-  /** Asks the indexes; when their files fail now, asks those that are built in their place. */
-  private asking<A>(ask: (indexes: SegmentIndexes) => MaybePending<A>): MaybePending<A> {
-    const answered = (answer: A | typeof LOST): MaybePending<A> =>
-      answer === LOST ? this.rebuild().then(ask) : answer;
-    const from = (indexes: SegmentIndexes): MaybePending<A> => {
-      const answer = this.unlessLost<A | typeof LOST>(() => ask(indexes), LOST);
-      return isPending(answer) ? answer.then(answered) : answered(answer);
-    };
-    const indexes = this.loaded();
-    return isPending(indexes) ? indexes.then(from) : from(indexes);
-  }
-
-  private rebuilding: Promise<SegmentIndexes> | undefined;
-
-  /** Builds both indexes from the batches and replaces their files. */
-  private rebuild(): Promise<SegmentIndexes> {
-    return (this.rebuilding ??= this.buildIndexes());
-  }
-
-  private async buildIndexes(): Promise<SegmentIndexes> {
-    this.acquire();
-    try {
-      this.forgetIndexes();
-      const built = this.emptyIndexes();
-      // Until it has caught up with an active segment: its appends leave their entries to this scan.
-      for (let from: Position = 0; from < this.size; ) {
-        const end = this.size;
-        const found = await scanBatches(this.file, from, end, (bytes, at, size, position) => {
-          const [offset, timestamp] = [lastOffsetOf(bytes, at), maxTimestampOf(bytes, at)];
-          if (built.add(offset, timestamp, position, size, this.indexIntervalBytes)) built.save(false);
-          return true;
-        });
-        if (found.stop !== "end")
-          throw new CorruptLog(this.path(".log"), found.position, "no batch where one must begin");
-        from = end;
-      }
-      if (!this.active) built.close();
-      built.save(true);
-      this.installIndexes(built);
-      return built;
-    } finally {
-      this.rebuilding = undefined;
-      this.release();
-    }
-  }
-
-  private forgetIndexes(): void {
-    this.believed = false;
-    this.indexes?.detach();
-    if (this.active) this.indexes ??= this.trackingIndexes();
-    for (const suffix of [".index", ".timeindex"] as const) this.removeIndexFile(suffix);
-  }
-
-  /** What recovery does per batch in place of `appended`: the file has the bytes already. */
-  recovered(batch: BatchInfo, position: Position): void {
-    const { lastOffset, maxTimestamp, sizeInBytes } = batch;
-    this.knownSize = position + sizeInBytes;
-    if (this.indexes!.add(lastOffset, maxTimestamp, position, sizeInBytes, this.indexIntervalBytes)) {
-      this.writeIndexes(false);
-    }
-  }
-
-  /** Begins recovery: indexes and size are told again by `recovered`, aborted transactions by `appendAborted`. */
-  beginRecovery(): void {
-    this.describe = undefined;
-    this.described = undefined;
-    for (const suffix of INDEX_SUFFIXES) this.removeIndexFile(suffix);
-    this.begin();
-  }
-
   // — look-up
 
   /**
@@ -463,7 +152,7 @@ export class LogSegment {
    * segment ends before it.
    */
   find(offset: Offset): MaybePending<BatchPlace | undefined> {
-    const from = this.asking((indexes) => indexes.offset.positionBefore(offset));
+    const from = this.indexes.positionBefore(offset);
     return isPending(from) ? from.then((position) => this.findFrom(position, offset)) : this.findFrom(from, offset);
   }
 
@@ -510,7 +199,9 @@ export class LogSegment {
         (indexed && at === 0 && baseOffset > offset);
       if (wrong) {
         if (!indexed) throw new CorruptLog(this.path(".log"), position + at, "no batch where one must begin");
-        return this.rebuild().then(async (ready) => this.findFrom(await ready.offset.positionBefore(offset), offset));
+        return this.indexes
+          .rebuild()
+          .then(async (ready) => this.findFrom(await ready.offset.positionBefore(offset), offset));
       }
       if (lastOffsetOf(bytes, at) >= offset) return { position: position + at, baseOffset, size };
       at += size;
@@ -519,75 +210,23 @@ export class LogSegment {
     return position + at;
   }
 
-  /** The last batch boundary at or before `position` that the index knows: one in some 4 KiB. */
-  boundaryBefore(position: Position): MaybePending<Position> {
-    return this.asking((indexes) => indexes.offset.boundaryBefore(position));
+  /** Max timestamp of the first batch; -1 when there is none. */
+  async firstBatchTimestamp(): Promise<Timestamp> {
+    if (this.size < HEADER_SIZE) return -1;
+    if (this.indexes.description !== undefined || this.active) return this.indexes.firstTimestamp;
+    if (this.headerTimestamp >= 0) return this.headerTimestamp;
+    const header = new Uint8Array(HEADER_SIZE);
+    await this.file.read(header, 0);
+    return (this.headerTimestamp = maxTimestampOf(header, 0));
   }
-
-  /** A position before which every batch's timestamps are below `timestamp`. */
-  positionForTimestamp(timestamp: Timestamp): MaybePending<Position> {
-    return this.asking((indexes) => {
-      const position = (older: TimestampOffset): MaybePending<Position> =>
-        older.timestamp < 0 ? 0 : indexes.offset.positionBefore(older.offset);
-      const older = indexes.time.before(timestamp);
-      return isPending(older) ? older.then(position) : position(older);
-    });
-  }
-
-  // — aborted transactions
-
-  private installTransactions(transactions: TransactionIndex): void {
-    this.transactions = transactions;
-    this.transactionsBelieved = true;
-  }
-
-  /**
-   * As the file has them, still to be checked; undefined when nothing says what it must hold: Kafka makes no file for a
-   * segment without any, so one that is missing or short may also be damage.
-   */
-  private inheritTransactions(): TransactionIndex | undefined {
-    const end = this.described ?? this.askDescription();
-    if (end === undefined) return undefined;
-    return new TransactionIndex(this.indexFile(".txnindex"), end.abortedTransactions, end.transactionIndexCrc);
-  }
-
-  /** Undefined when the file does not hold what it must: then only a replay can tell. */
-  private loadTransactions(): MaybePending<TransactionIndex | undefined> {
-    const inherited = (this.transactions ??= this.inheritTransactions());
-    if (inherited === undefined) return undefined;
-    const judge = (sane: boolean): TransactionIndex | undefined => {
-      // Whoever replayed it meanwhile knows better.
-      if (this.transactionsBelieved) return this.transactions;
-      if (!sane) return undefined;
-      this.installTransactions(inherited);
-      return inherited;
-    };
-    const crc = this.described?.transactionIndexCrc ?? 0;
-    const checking = this.unlessLost(() => inherited.entries.check(crc, () => true), false);
-    return isPending(checking) ? checking.then(judge) : judge(checking);
-  }
-
-  /** Its aborted transactions; undefined when they are lost and have to be replayed. */
-  get transactionIndex(): MaybePending<TransactionIndex | undefined> {
-    return this.transactionsBelieved ? this.transactions : this.loadTransactions();
-  }
-
-  /** Replaces a transaction index that was lost by a replayed one. */
-  restoreTransactions(aborted: ReadonlyArray<AbortedTransaction>): void {
-    this.removeIndexFile(".txnindex");
-    const restored = new TransactionIndex(this.indexFile(".txnindex"));
-    for (const one of aborted) restored.append(one);
-    this.installTransactions(restored);
-    void restored.entries.save();
-  }
-
-  // — lifetime
 
   /** The largest timestamp of its records, or when its file was last written where no record has one. */
   async age(): Promise<Timestamp> {
-    const { timestamp } = await this.largestTimestamp();
+    const { timestamp } = await this.indexes.largestTimestamp();
     return timestamp >= 0 ? timestamp : (this.disk.modifiedAt(this.path(".log")) ?? -1);
   }
+
+  // — lifetime
 
   /**
    * Out of the log: its files get Kafka's suffix, the `.log` first. Readers that still have it go on reading. The state
@@ -631,16 +270,6 @@ export class LogSegment {
     }
   }
 
-  /** Max timestamp of the first batch; -1 when there is none. */
-  async firstBatchTimestamp(): Promise<Timestamp> {
-    if (this.size < HEADER_SIZE) return -1;
-    if ((this.described ?? this.askDescription()) !== undefined || this.active) return this.firstTimestamp;
-    if (this.headerTimestamp >= 0) return this.headerTimestamp;
-    const header = new Uint8Array(HEADER_SIZE);
-    await this.file.read(header, 0);
-    return (this.headerTimestamp = maxTimestampOf(header, 0));
-  }
-
   /** The end of a segment that was renamed away. */
   removeFiles(): void {
     invariant(this.suffix === DELETED_SUFFIX, "only a segment that is out of the log is removed");
@@ -674,8 +303,6 @@ export class LogSegment {
   private closeFiles(): void {
     this.handle?.close();
     this.handle = undefined;
-    for (const file of this.readers.values()) file.close();
-    this.readers.clear();
-    this.closeFlushed();
+    this.sideFiles.close();
   }
 }

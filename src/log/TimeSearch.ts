@@ -34,8 +34,8 @@ export const offsetForTimestamp = async (
     if (segment.baseOffset >= upperBound) return undefined;
     segment.acquire();
     try {
-      if ((await segment.largestTimestamp()).timestamp < timestamp) continue;
-      const from = await segment.positionForTimestamp(timestamp);
+      if ((await segment.indexes.largestTimestamp()).timestamp < timestamp) continue;
+      const from = await segment.indexes.positionForTimestamp(timestamp);
       const found = await searchTime(log, segment, from, timestamp, startOffset, upperBound, codecs);
       if (found !== undefined) return found;
     } finally {
@@ -81,7 +81,7 @@ export const maxTimestampOffset = async (
   let largest = -1;
   for (let index = segmentIndex(log.segments, startOffset); index < log.segments.length; index++) {
     if (log.segments[index]!.baseOffset >= upperBound) break;
-    largest = Math.max(largest, (await log.segments[index]!.largestTimestamp()).timestamp);
+    largest = Math.max(largest, (await log.segments[index]!.indexes.largestTimestamp()).timestamp);
   }
   if (largest < 0) return undefined;
   const found = await offsetForTimestamp(log, largest, startOffset, upperBound, codecs);

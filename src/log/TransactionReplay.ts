@@ -50,7 +50,7 @@ export const replayTransactions = async (
         position = end;
       }
       // In the same step as the last look at its size: nothing is appended in between.
-      if (from === index) segment.restoreTransactions(aborted);
+      if (from === index) segment.indexes.restoreTransactions(aborted);
     } finally {
       segment.release();
     }

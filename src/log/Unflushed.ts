@@ -38,7 +38,7 @@ export class Unflushed {
 
   /** A segment's side files that are written. */
   addFilesOf(segment: LogSegment): void {
-    for (const file of segment.filesToFlush()) this.files.add(file);
+    for (const file of segment.sideFiles.openToFlush()) this.files.add(file);
   }
 
   /** A file that nobody else closes. */
@@ -55,7 +55,7 @@ export class Unflushed {
   /** A segment that is no longer the log's is owed nothing. */
   forget(segment: LogSegment): void {
     this.segments.delete(segment);
-    for (const file of segment.unflushedFiles) this.files.delete(file);
+    for (const file of segment.sideFiles.waiting) this.files.delete(file);
   }
 
   /** Everything up to `offset`, which is where the log ends; undefined when nothing waits. */
@@ -77,7 +77,7 @@ export class Unflushed {
   settle(ticket: FlushTicket): void {
     const files = new Set(ticket.files);
     for (const segment of ticket.segments) {
-      segment.closeFlushed((file) => files.has(file) && !this.files.has(file));
+      segment.sideFiles.closeFlushed((file) => files.has(file) && !this.files.has(file));
       segment.release();
     }
     this.closing = this.closing.filter((file) => {

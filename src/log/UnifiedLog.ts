@@ -167,10 +167,10 @@ export class UnifiedLog {
 
   private newGroup(segment: LogSegment, snapshot: Uint8Array | undefined): Group {
     if (snapshot !== undefined) {
-      segment.indexIntervalBytes = this.config.indexIntervalBytes;
+      segment.indexes.intervalBytes = this.config.indexIntervalBytes;
       segment.begin();
     }
-    const { firstTimestamp } = segment;
+    const { firstTimestamp } = segment.indexes;
     return { segment, snapshot, chunks: [], batches: [], aborted: [], size: 0, firstTimestamp };
   }
 
@@ -193,7 +193,7 @@ export class UnifiedLog {
 
   private indexFull(group: Group): boolean {
     const { segmentIndexBytes } = this.config;
-    const { offset, time } = group.segment.indexBytes;
+    const { offset, time } = group.segment.indexes.sizeInBytes;
     const coming = group.batches.length;
     return (
       offset + coming * 8 > segmentIndexBytes - 8 ||
@@ -336,8 +336,8 @@ export class UnifiedLog {
     const first = batches[0];
     if (first === undefined) return;
     for (const batch of batches) segment.appended(batch, this.config.indexIntervalBytes);
-    for (const one of group.aborted) segment.appendAborted(one);
-    segment.writeIndexes(false);
+    for (const one of group.aborted) segment.indexes.appendAborted(one);
+    segment.indexes.write(false);
     this.unflushed.addSegment(segment);
     const end = batches.at(-1)!.lastOffset + 1;
     this.tail.append(group.chunks, group.size, first.baseOffset, end);
@@ -483,9 +483,9 @@ export class UnifiedLog {
     const { active } = this;
     if (this.failed) return undefined;
     const path = `${this.directory}/${segmentName(this.writtenEnd)}.snapshot`;
-    active.completeIndexes();
+    active.indexes.complete();
     this.unflushed.addFilesOf(active);
-    placeSnapshot(snapshot, active.end());
+    placeSnapshot(snapshot, active.indexes.end());
     if (!equalBytes(this.disk.readFile(path), snapshot)) this.writeSnapshot(this.writtenEnd, snapshot);
     return this.beginFlush();
   }

@@ -174,7 +174,7 @@ test("whoever reads a whole log gives others their turn: recovery, an index buil
     const again = recovery.result.log;
     again.flushed(again.beginFlush()!);
     const { active } = again;
-    const indexBytes = active.indexBytes.offset;
+    const indexBytes = active.indexes.sizeInBytes.offset;
     for (const suffix of [".index", ".timeindex"] as const) disk.remove(active.path(suffix));
     const rebuild = await turnsDuring(async () => active.find(state.logEndOffset - 1));
     const search = await turnsDuring(async () => again.offsetForTimestamp(2, 0, Number.POSITIVE_INFINITY, noCodecs));

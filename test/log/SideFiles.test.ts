@@ -56,7 +56,7 @@ const expectModel = async (driver: LogDriver, { log, state }: LoadedLog): Promis
       ({ info }) => info.baseOffset >= segment.baseOffset && info.baseOffset < segmentEnd(driver, segment.baseOffset),
     );
     const largest = Math.max(-1, ...own.flatMap(({ timestamps }) => timestamps));
-    expect((await segment.largestTimestamp()).timestamp).toBe(largest);
+    expect((await segment.indexes.largestTimestamp()).timestamp).toBe(largest);
   }
 };
 

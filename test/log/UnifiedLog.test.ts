@@ -162,7 +162,7 @@ describe("UnifiedLog", () => {
     const byIndex = await LogDriver.open({ ...DEFAULT_LOG_CONFIG, segmentIndexBytes: 60, indexIntervalBytes: 0 });
     for (let at = 0; at < 9; at++) await byIndex.append([at]);
     expect(byIndex.log.segments.length).toBeGreaterThan(1);
-    for (const segment of byIndex.log.segments) expect(segment.indexBytes.time).toBeLessThanOrEqual(60);
+    for (const segment of byIndex.log.segments) expect(segment.indexes.sizeInBytes.time).toBeLessThanOrEqual(60);
   });
 
   test("a segment without timestamps rolls by the time that passed", async () => {
