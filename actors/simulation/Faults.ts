@@ -10,8 +10,8 @@ import {
   type ScenarioFault as Fault,
   type ScenarioFaultKind as FaultKind,
 } from "../testing/Scenario.ts";
+import type { DiskFault, DiskOperation } from "./DiskFault.ts";
 import type { SeededRandom } from "./SeededRandom.ts";
-import type { DiskFault, DiskOperation } from "./SimulatedDisk.ts";
 import type { SimulatedProcess, Simulation } from "./Simulation.ts";
 
 /** Whom the faults hit. */

@@ -11,8 +11,9 @@ import type { HttpServer } from "../../src/platform/HttpServer.ts";
 import type { Endpoint } from "../../src/platform/Network.ts";
 import { type Broker, type Platform, startBroker } from "../Broker.ts";
 import { BrokerLife } from "../BrokerLife.ts";
+import type { PowerCut } from "../simulation/PowerCut.ts";
 import { SeededRandom } from "../simulation/SeededRandom.ts";
-import { type PowerCut, SimulatedDisk } from "../simulation/SimulatedDisk.ts";
+import { SimulatedDisk } from "../simulation/SimulatedDisk.ts";
 import type { FaultPlan, InjectedFault } from "./FaultDecisions.ts";
 import { FaultInjector, type FaultLevers } from "./FaultInjector.ts";
 

@@ -6,7 +6,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { PowerCut } from "../simulation/SimulatedDisk.ts";
+import type { PowerCut } from "../simulation/PowerCut.ts";
 import type { HostAddress, HostEvents, HostedBroker, HostOptions } from "./BrokerHost.ts";
 import type { FromChild, HostCall, ToChild } from "./ChildProtocol.ts";
 import { findBun } from "./FindBun.ts";

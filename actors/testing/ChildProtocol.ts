@@ -2,7 +2,7 @@
  * What a test broker's child process and its parent say to each other, over the channel Node makes for that: one call at
  * a time has one answer, by number; events come at any time. Everything is plain JSON.
  */
-import type { PowerCut } from "../simulation/SimulatedDisk.ts";
+import type { PowerCut } from "../simulation/PowerCut.ts";
 import type { HostAddress, HostOptions } from "./BrokerHost.ts";
 import type { InjectedFault } from "./FaultDecisions.ts";
 

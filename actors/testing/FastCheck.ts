@@ -4,7 +4,7 @@
  * user's own.
  */
 import * as fc from "fast-check";
-import { POWER_CUTS } from "../simulation/SimulatedDisk.ts";
+import { POWER_CUTS } from "../simulation/PowerCut.ts";
 import { FAULT_KINDS } from "./Scenario.ts";
 import type { SimulatedFault, SimulatedFaultKind } from "./Simulate.ts";
 

@@ -3,8 +3,8 @@
  * true: a plan is all that a run depends on beside the code, drawn from (scenario, seed) and nothing else; every client
  * and every fault carries an id from which its own choices come, so that leaving one out changes no other's.
  */
+import { POWER_CUTS, type PowerCut } from "../simulation/PowerCut.ts";
 import { SeededRandom } from "../simulation/SeededRandom.ts";
-import { POWER_CUTS, type PowerCut } from "../simulation/SimulatedDisk.ts";
 import type { NetworkNature } from "../simulation/SimulatedNetwork.ts";
 import type { SubscribedVia } from "./ConsistencyChecker.ts";
 

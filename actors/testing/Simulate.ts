@@ -4,7 +4,7 @@
  * same scenario with the same seed does the same, in every process; a world needs Bun, and says so elsewhere.
  */
 import type { ClientPlatform } from "../../src/client/ClientPlatform.ts";
-import type { PowerCut } from "../simulation/SimulatedDisk.ts";
+import type { PowerCut } from "../simulation/PowerCut.ts";
 import type { ClientOptions, KafkaClient } from "./KafkaClient.ts";
 import type { RecordedHistory } from "./RecordedHistory.ts";
 import type { ScenarioFaultKind } from "./Scenario.ts";

@@ -5,13 +5,13 @@
  */
 import { resolve } from "node:path";
 import { MortalClock } from "../MortalClock.ts";
-import type { PowerCut } from "../simulation/SimulatedDisk.ts";
+import type { PowerCut } from "../simulation/PowerCut.ts";
 import type { HostDisk, HostEvents, HostedBroker, HostOptions } from "./BrokerHost.ts";
 import { type FaultOptions, type InjectedFault, planFaults, SPARED_CLIENT_ID } from "./FaultDecisions.ts";
 import { type ClientOptions, KafkaClient } from "./KafkaClient.ts";
 import type { ClientPlatform } from "./KafkaConnection.ts";
 
-export type { PowerCut } from "../simulation/SimulatedDisk.ts";
+export type { PowerCut } from "../simulation/PowerCut.ts";
 
 export type LogLevel = "info" | "warn" | "error";
 

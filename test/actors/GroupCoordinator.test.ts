@@ -4,8 +4,9 @@
  */
 import { describe, expect, test } from "bun:test";
 import { GroupCoordinator } from "../../actors/GroupCoordinator.ts";
+import type { DiskFault, DiskOperation } from "../../actors/simulation/DiskFault.ts";
 import { DATA, startSimulatedBroker } from "../../actors/simulation/SimulatedBroker.ts";
-import type { DiskFault, DiskOperation, SimulatedDisk } from "../../actors/simulation/SimulatedDisk.ts";
+import type { SimulatedDisk } from "../../actors/simulation/SimulatedDisk.ts";
 import { type SimulatedProcess, Simulation } from "../../actors/simulation/Simulation.ts";
 import { TimingWheel } from "../../actors/TimingWheel.ts";
 import { KafkaClient } from "../../actors/testing/KafkaClient.ts";

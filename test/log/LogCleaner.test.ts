@@ -1,7 +1,8 @@
 /** Compaction against a model of every record that was ever appended (C1–C8, correctness.md 4.6). */
 import { describe, expect, test } from "bun:test";
+import { POWER_CUTS } from "../../actors/simulation/PowerCut.ts";
 import { SeededRandom } from "../../actors/simulation/SeededRandom.ts";
-import { POWER_CUTS, SimulatedDisk } from "../../actors/simulation/SimulatedDisk.ts";
+import { SimulatedDisk } from "../../actors/simulation/SimulatedDisk.ts";
 import { type CleanableBounds, cleanableOf } from "../../src/log/LogCleaner.ts";
 import { loadLog } from "../../src/log/LogLoader.ts";
 import { evolve, snapshotOf } from "../../src/log/LogState.ts";

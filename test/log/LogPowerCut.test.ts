@@ -1,7 +1,8 @@
 /** The log on the simulated disk: a power cut before every operation, and again while recovering from it. */
 import { expect, test } from "bun:test";
+import { POWER_CUTS } from "../../actors/simulation/PowerCut.ts";
 import { SeededRandom } from "../../actors/simulation/SeededRandom.ts";
-import { POWER_CUTS, SimulatedDisk } from "../../actors/simulation/SimulatedDisk.ts";
+import { SimulatedDisk } from "../../actors/simulation/SimulatedDisk.ts";
 import { type LoadedLog, loadLog, reload } from "../../src/log/LogLoader.ts";
 import { evolve, LogState, snapshotOf } from "../../src/log/LogState.ts";
 import type { UnifiedLog } from "../../src/log/UnifiedLog.ts";

@@ -1,7 +1,8 @@
 /** A small file replaced in one step while others have their turn, on a disk that loses power before every operation. */
 import { expect, test } from "bun:test";
+import { POWER_CUTS } from "../../actors/simulation/PowerCut.ts";
 import { SeededRandom } from "../../actors/simulation/SeededRandom.ts";
-import { POWER_CUTS, SimulatedDisk } from "../../actors/simulation/SimulatedDisk.ts";
+import { SimulatedDisk } from "../../actors/simulation/SimulatedDisk.ts";
 import { replaceFile } from "../../src/log/ReplaceFile.ts";
 
 const user = {

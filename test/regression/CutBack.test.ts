@@ -4,8 +4,8 @@
  * had been cut off beside what had taken its place, or an empty folder whose snapshot said that it began at offset 4.
  */
 import { expect, test } from "bun:test";
+import type { DiskOperation } from "../../actors/simulation/DiskFault.ts";
 import { startSimulatedBroker } from "../../actors/simulation/SimulatedBroker.ts";
-import type { DiskOperation } from "../../actors/simulation/SimulatedDisk.ts";
 import { Simulation } from "../../actors/simulation/Simulation.ts";
 import { KafkaClient } from "../../actors/testing/KafkaClient.ts";
 import { makeBunCodecs } from "../../src/platform/BunCodecs.ts";

@@ -4,7 +4,8 @@
  * offline, or its first records were gone.
  */
 import { expect, test } from "bun:test";
-import { POWER_CUTS, type SimulatedDisk } from "../../actors/simulation/SimulatedDisk.ts";
+import { POWER_CUTS } from "../../actors/simulation/PowerCut.ts";
+import type { SimulatedDisk } from "../../actors/simulation/SimulatedDisk.ts";
 import { append, MINUTE, offsets, onDisk, type World, withOneBroker } from "../support/OneBroker.ts";
 
 interface Image {

@@ -3,14 +3,10 @@
  * shows a log from a segment's beginning to its end without a hole, every record where it was, and each key's newest.
  */
 import { describe, expect, test } from "bun:test";
+import type { DiskFault, DiskOperation } from "../../actors/simulation/DiskFault.ts";
+import { POWER_CUTS, type PowerCut } from "../../actors/simulation/PowerCut.ts";
 import { DATA, startSimulatedBroker } from "../../actors/simulation/SimulatedBroker.ts";
-import {
-  type DiskFault,
-  type DiskOperation,
-  POWER_CUTS,
-  type PowerCut,
-  type SimulatedDisk,
-} from "../../actors/simulation/SimulatedDisk.ts";
+import type { SimulatedDisk } from "../../actors/simulation/SimulatedDisk.ts";
 import { type SimulatedProcess, Simulation } from "../../actors/simulation/Simulation.ts";
 import { EARLIEST, type KafkaClient, LATEST } from "../../actors/testing/KafkaClient.ts";
 import { ApiKey } from "../../src/protocol/ApiKeys.ts";

@@ -3,8 +3,9 @@
  * acknowledged is there afterwards, as it was, and nothing that was deleted comes back.
  */
 import { expect, test } from "bun:test";
+import type { PowerCut } from "../../actors/simulation/PowerCut.ts";
 import { DATA, startSimulatedBroker } from "../../actors/simulation/SimulatedBroker.ts";
-import type { PowerCut, SimulatedDisk } from "../../actors/simulation/SimulatedDisk.ts";
+import type { SimulatedDisk } from "../../actors/simulation/SimulatedDisk.ts";
 import { type SimulatedProcess, Simulation } from "../../actors/simulation/Simulation.ts";
 import { KafkaClient } from "../../actors/testing/KafkaClient.ts";
 import { codecs } from "../support/OneBroker.ts";

@@ -3,8 +3,9 @@
  * name of their owner, and those of a deleted topic never show in a new one of the same name.
  */
 import { expect, test } from "bun:test";
+import type { DiskFault, DiskOperation } from "../../actors/simulation/DiskFault.ts";
 import { DATA, startSimulatedBroker } from "../../actors/simulation/SimulatedBroker.ts";
-import type { DiskFault, DiskOperation, SimulatedDisk } from "../../actors/simulation/SimulatedDisk.ts";
+import type { SimulatedDisk } from "../../actors/simulation/SimulatedDisk.ts";
 import { type SimulatedProcess, Simulation } from "../../actors/simulation/Simulation.ts";
 import { KafkaClient, LATEST } from "../../actors/testing/KafkaClient.ts";
 import { codecs } from "../support/OneBroker.ts";

@@ -5,7 +5,9 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import * as Effect from "effect/Effect";
 import { Partition } from "../../actors/Partition.ts";
-import type { DiskFault, DiskOperation, PowerCut, SimulatedDisk } from "../../actors/simulation/SimulatedDisk.ts";
+import type { DiskFault, DiskOperation } from "../../actors/simulation/DiskFault.ts";
+import type { PowerCut } from "../../actors/simulation/PowerCut.ts";
+import type { SimulatedDisk } from "../../actors/simulation/SimulatedDisk.ts";
 import type { SimulatedProcess } from "../../actors/simulation/Simulation.ts";
 import { everyOperation, findings, imagesOf, type Plan, recovered, survive, verdict } from "./support/PowerCuts.ts";
 

@@ -1,8 +1,9 @@
 /** Today's broker on the recorded data directory of earlier builds: what its list says is what clients find. */
 import { describe, expect, test } from "bun:test";
+import { POWER_CUTS } from "../../actors/simulation/PowerCut.ts";
 import type { SeededRandom } from "../../actors/simulation/SeededRandom.ts";
 import { DATA, startSimulatedBroker } from "../../actors/simulation/SimulatedBroker.ts";
-import { POWER_CUTS, type SimulatedDisk } from "../../actors/simulation/SimulatedDisk.ts";
+import type { SimulatedDisk } from "../../actors/simulation/SimulatedDisk.ts";
 import { Simulation } from "../../actors/simulation/Simulation.ts";
 import { EARLIEST, KafkaClient, LATEST } from "../../actors/testing/KafkaClient.ts";
 import type { OldRecord } from "../../actors/testing/OldData.ts";

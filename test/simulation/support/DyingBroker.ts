@@ -4,8 +4,8 @@
  * an error in the broker's log while it lives.
  */
 import fc from "fast-check";
+import type { PowerCut } from "../../../actors/simulation/PowerCut.ts";
 import { DATA, startSimulatedBroker } from "../../../actors/simulation/SimulatedBroker.ts";
-import type { PowerCut } from "../../../actors/simulation/SimulatedDisk.ts";
 import type { Simulation } from "../../../actors/simulation/Simulation.ts";
 import { codecs } from "./PowerCutWorld.ts";
 

@@ -2,8 +2,10 @@
  * Crash machinery for the tests of durability: the workload of `PowerCutWorld` on a simulated broker, with the power cut
  * (or the process killed, or the disk failing) at chosen disk operations, and the verdict of a last, healthy broker.
  */
+import type { DiskFault, DiskOperation } from "../../../actors/simulation/DiskFault.ts";
+import type { PowerCut } from "../../../actors/simulation/PowerCut.ts";
 import { DATA, type SimulatedBroker, startSimulatedBroker } from "../../../actors/simulation/SimulatedBroker.ts";
-import type { DiskFault, DiskOperation, PowerCut, SimulatedDisk } from "../../../actors/simulation/SimulatedDisk.ts";
+import type { SimulatedDisk } from "../../../actors/simulation/SimulatedDisk.ts";
 import { type SimulatedProcess, Simulation } from "../../../actors/simulation/Simulation.ts";
 import { DiskError } from "../../../src/platform/Disk.ts";
 import {
