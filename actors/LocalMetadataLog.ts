@@ -295,6 +295,7 @@ export class LocalMetadataLog implements MetadataLog {
     actor.tell({
       kind: "expire",
       before: endOffset,
+      activeToo: false,
       moved: () => actor.tell({ kind: "detach", before: endOffset, detached }),
     });
   }

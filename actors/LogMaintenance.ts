@@ -36,6 +36,8 @@ interface Expired {
   readonly partition: Partition;
   readonly config: TopicConfig;
   readonly before: Offset;
+  /** Its active segment is one of them. */
+  readonly activeToo: boolean;
 }
 
 export class LogMaintenance {
@@ -113,12 +115,12 @@ export class LogMaintenance {
     let looked = 0;
     for await (const { partition, config } of this.environment.maintained()) {
       if (this.stopped) return;
-      const before = await this.expiredBefore(partition, config);
-      if (before !== undefined) expired.push({ partition, config, before });
+      const found = await this.expired(partition, config);
+      if (found !== undefined) expired.push(found);
       if (++looked % SLICE === 0) await this.pause(0);
     }
     if (expired.length === 0) return;
-    await Promise.all(expired.map(({ partition, before }) => this.expire(partition, before)));
+    await Promise.all(expired.map((each) => this.expire(each)));
     if (this.stopped || !(await this.writeCheckpoints())) return;
     for (const { partition, config, before } of expired) {
       const detached = (segments: LogSegment[]): void => {
@@ -129,7 +131,7 @@ export class LogMaintenance {
   }
 
   /** Where the partition's log may begin, when segments lie below that; undefined: nothing goes. */
-  private async expiredBefore(partition: Partition, config: TopicConfig): Promise<Offset | undefined> {
+  private async expired(partition: Partition, config: TopicConfig): Promise<Expired | undefined> {
     const { view } = partition;
     if (view === undefined) return undefined;
     const scan = new RetentionScan(
@@ -141,11 +143,12 @@ export class LogMaintenance {
       },
       this.environment.clock.wall(),
     );
-    return (await takeExpired(view, scan)) ? scan.logStartOffset : undefined;
+    if (!(await takeExpired(view, scan))) return undefined;
+    return { partition, config, before: scan.logStartOffset, activeToo: scan.takesActive };
   }
 
-  private expire(partition: Partition, before: Offset): Promise<void> {
-    return new Promise((moved) => partition.actor.tell({ kind: "expire", before, moved }));
+  private expire({ partition, before, activeToo }: Expired): Promise<void> {
+    return new Promise((moved) => partition.actor.tell({ kind: "expire", before, activeToo, moved }));
   }
 
   /** The files go when their time has come and no reader has them any more. */

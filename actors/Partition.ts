@@ -74,7 +74,7 @@ export type PartitionMessage =
   | { readonly kind: "settings"; readonly settings: PartitionSettings; readonly log?: LogConfig }
   | { readonly kind: "deleteRecords"; readonly before: Offset; readonly settle: (reply: DeleteRecordsReply) => void }
   | { readonly kind: "roll" }
-  | { readonly kind: "expire"; readonly before: Offset; readonly moved: () => void }
+  | { readonly kind: "expire"; readonly before: Offset; readonly activeToo: boolean; readonly moved: () => void }
   | { readonly kind: "detach"; readonly before: Offset; readonly detached: (segments: LogSegment[]) => void }
   | {
       readonly kind: "swap";
@@ -352,7 +352,7 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
       case "roll":
         return this.roll();
       case "expire":
-        return this.expire(message.before, message.moved);
+        return this.expire(message.before, message.activeToo, message.moved);
       case "detach":
         return message.detached(this.detach(message.before));
       case "swap":
@@ -380,15 +380,16 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
   }
 
   /**
-   * Retention found everything below `before` expired: the log begins there. Where that takes the active segment too,
-   * it is rolled, and `moved` waits until the new one would be found after a crash.
+   * Retention found everything below `before` expired: the log begins there. Where that takes the active segment too
+   * (records deleted up to the log's end do not, as in Kafka), it is rolled, and `moved` waits until the new one would be
+   * found after a crash.
    */
-  private expire(before: Offset, moved: () => void): MaybePending<void> {
+  private expire(before: Offset, activeToo: boolean, moved: () => void): MaybePending<void> {
     const settled = (): void => void this.afterView.push(moved);
     if (this.offlineReason !== undefined || this.closed || before > this.committed) return settled();
     const { log, state } = this.loaded;
     // What was appended meanwhile keeps the active segment.
-    const rolls = before === state.logEndOffset && log.active.size > 0 && !log.hasStaged;
+    const rolls = activeToo && before === state.logEndOffset && log.active.size > 0 && !log.hasStaged;
     const written = (): void => {
       const empties = log.active.size === 0;
       // Without batches only the snapshot knows the producers: unless it is whole, the batches stay.

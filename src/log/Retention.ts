@@ -38,6 +38,8 @@ export interface SegmentDescription {
 export class RetentionScan {
   private start: Offset;
   private surplus: number;
+  /** The active segment goes as well. */
+  takesActive = false;
 
   constructor(
     private readonly bounds: RetentionBounds,
@@ -61,6 +63,7 @@ export class RetentionScan {
     if (buggify("a round of retention ends early", 0.5)) return false;
     this.surplus -= segment.size;
     this.start = Math.max(this.start, segment.endOffset);
+    this.takesActive = segment.active;
     return true;
   }
 

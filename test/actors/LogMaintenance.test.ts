@@ -86,6 +86,20 @@ describe("retention", () => {
 });
 
 describe("DeleteRecords", () => {
+  test("up to the log's end leave the active segment, which goes on", () => {
+    simulated(async (one) => {
+      await one.client.createTopic("t", { configs: SMALL });
+      const end = await append(one, 5);
+      const last = segmentsOf(one.files()).at(-1)!;
+      expect(await deleteRecords(one, -1)).toEqual([Errors.NONE, end]);
+      await one.client.sleep(12 * MINUTE);
+      expect(segmentsOf(one.files())).toEqual([last]);
+      expect(await append(one, 1)).toBe(end + 1);
+      expect(segmentsOf(one.files())).toEqual([last]);
+      expect(await offsets(one)).toEqual([end, end + 1]);
+    });
+  });
+
   test("moves the log start at once; whole segments below it go with the next round; the start survives kill -9", () => {
     simulated(async (one) => {
       await one.client.createTopic("t", { configs: SMALL });
