@@ -470,7 +470,7 @@ class Program {
 
   async readFrom(side: Side, topic: Topic, offset: number, isolationLevel = 1, maxBytes = 50 << 20): Promise<Value> {
     const chunks: Uint8Array[] = [];
-    const aborted = new Set<string>();
+    const listed: { readonly [name: string]: number }[] = [];
     for (let next = offset; ; ) {
       const body = fetchBody(topic.name, next, { isolationLevel, partitionMaxBytes: maxBytes });
       const { records, abortedTransactions, ...rest } = fieldsAt(
@@ -479,17 +479,34 @@ class Program {
       );
       const chunk = records as Uint8Array;
       const last = storedBatches(chunk).at(-1);
-      if (last === undefined) return { ...rest, records: Buffer.concat(chunks), aborted: [...aborted].sort() };
-      for (const { producerId, firstOffset } of (abortedTransactions ?? []) as readonly { [name: string]: number }[]) {
-        // Kafka takes the end of what it answers from its index, so it may list transactions behind that.
-        if (firstOffset! > last.lastOffset) continue;
-        // Ours keeps the last batch of a segment, if need be empty, and lists its transaction as long (README, Deviations).
-        if (topic.cleaned && !hasRecords(chunk, producerId!, firstOffset!)) continue;
-        aborted.add(`${firstOffset} of ${side.producer(producerId!)}`);
+      if (last === undefined) {
+        const whole = Buffer.concat(chunks);
+        const aborted = new Set(listed.flatMap((one) => this.shownAborted(side, topic, whole, offset, one)));
+        return { ...rest, records: whole, aborted: [...aborted].sort() };
       }
+      // Kafka takes the end of what it answers from its index, so it may list transactions behind that.
+      const upTo = ({ firstOffset }: { readonly [name: string]: number }) => firstOffset! <= last.lastOffset;
+      listed.push(...((abortedTransactions ?? []) as typeof listed).filter(upTo));
       chunks.push(Buffer.from(chunk).subarray(0, wholeBytes(chunk)));
       next = last.lastOffset + 1;
     }
+  }
+
+  /** None when it says nothing of what was read. */
+  private shownAborted(
+    side: Side,
+    topic: Topic,
+    read: Buffer,
+    from: number,
+    listed: { readonly [name: string]: number },
+  ) {
+    const { producerId = -1, firstOffset = -1 } = listed;
+    const record = firstRecordOf(read, producerId, firstOffset);
+    // Ours keeps the last batch of a segment, if need be empty, and lists its transaction as long (README, Deviations).
+    if (record === undefined && topic.cleaned) return [];
+    // Where its beginning is deleted, Kafka's index after a crash says where what is left begins (README, Deviations).
+    const begins = firstOffset < from ? (record ?? firstOffset) : firstOffset;
+    return [`${begins} of ${side.producer(producerId)}`];
   }
 
   /** The segments: their names and batches. Ours makes a file with its first batch. */
@@ -560,11 +577,11 @@ const prefixed = ({ producerId, producerEpoch }: ProducerIds): Fields => ({
   v3AndBelowProducerEpoch: producerEpoch,
 });
 
-/** Whether an answer has a record of an aborted transaction that it lists. */
-const hasRecords = (chunk: Uint8Array, producerId: number, firstOffset: number): boolean => {
-  const own = storedBatches(chunk).filter((one) => one.producerId === producerId && one.lastOffset >= firstOffset);
+/** Where what is left of a transaction begins; undefined when nothing is. */
+const firstRecordOf = (read: Uint8Array, producerId: number, firstOffset: number): number | undefined => {
+  const own = storedBatches(read).filter((one) => one.producerId === producerId && one.lastOffset >= firstOffset);
   const end = own.findIndex(({ attributes }) => (attributes & 0x20) !== 0);
-  return (end < 0 ? own : own.slice(0, end)).some(({ count }) => count > 0);
+  return (end < 0 ? own : own.slice(0, end)).find(({ count }) => count > 0)?.baseOffset;
 };
 
 /** A batch that is cut is read again. */
