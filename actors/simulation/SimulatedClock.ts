@@ -1,5 +1,5 @@
 /**
- * Virtual time of a simulated world. What must stay true: time moves only when nothing is runnable, and then to the next
+ * Virtual time of a simulated world. What must stay true: time moves only when the simulation says so, and then to the next
  * timer; every timer that is due becomes a task, so that the seed decides the order among them.
  */
 import type { Clock } from "../../src/platform/Clock.ts";

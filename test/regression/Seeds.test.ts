@@ -60,6 +60,7 @@ test.each([
     1004181,
     "a power cut while a failed flush was cut off left a snapshot and no segment: the log began there, acked or not",
   ],
+  ["retention", 4002043, "a reader that never paused, on wires without latency, stopped the world's time"],
 ] as const)(
   "%s %d: %s",
   (scenario, seed) => {

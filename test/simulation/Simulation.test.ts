@@ -82,6 +82,32 @@ describe("Simulation", () => {
     expect(woke).toEqual(["10 at 10", "20000 at 20000", "30000 at 30000"]);
   });
 
+  test("work that never waits does not stop the time of others, and spins to its end where nobody waits", () => {
+    const world = new Simulation({ seed: 1, maxSteps: 100_000 });
+    const turns = (many: number, until: () => boolean): Promise<number> =>
+      new Promise((resolve) => {
+        const process = world.process("busy");
+        let turn = 0;
+        const next = (): void => {
+          turn += 1;
+          if (turn === many || until()) resolve(turn);
+          else process.tasks.schedule(next);
+        };
+        next();
+      });
+    const [alone, beside] = world.run(async () => {
+      const spun = await turns(20_000, () => false);
+      let isAwake = false;
+      world.process("sleeper").clock.after(30, () => {
+        isAwake = true;
+      });
+      return [spun, await turns(50_000, () => isAwake)];
+    });
+    expect(alone).toBe(20_000);
+    expect(beside).toBeLessThan(10_000);
+    expect(world.clock.now).toBe(30);
+  });
+
   test("a jump of the wall clock moves no timer and no monotonic clock", () => {
     new Simulation({ seed: 1 }).run(async (world) => {
       const process = world.process("p");
