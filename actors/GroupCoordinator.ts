@@ -5,11 +5,13 @@
  *
  * What must stay true: it alone writes to its partition; what is appended is exactly what was folded, in the same order
  * (its replay is its state); every asker is answered once; after a failed append nothing that was decided since counts:
- * whoever waits is told that this is not the coordinator, and the log is read again.
+ * whoever waits is told that this is not the coordinator, and the log is read again; what members were told that the
+ * log does not know (a generation is told when all have joined, and recorded when all have synced) is not told again.
  */
 import type { EndOfTransaction, Timers } from "../src/api/Ports.ts";
 import type { BrokerConfig } from "../src/config/BrokerConfig.ts";
 import { type AskId, NO_ASK } from "../src/group/ClassicGroup.ts";
+import { classicGroup, groupIds } from "../src/group/CoordinatorState.ts";
 import { decide, resume } from "../src/group/Decide.ts";
 import type { CoordinatorState, Decision, GroupCommand, VolatileGroup } from "../src/group/GroupCoordinator.ts";
 import { emptyJournal, evolve, type GroupJournal } from "../src/group/GroupJournal.ts";
@@ -40,6 +42,8 @@ export class GroupCoordinator implements Behavior<GroupCoordinatorMessage> {
   readonly actor: ActorRef<GroupCoordinatorMessage>;
   private journal: GroupJournal = emptyJournal();
   private readonly volatile = new Map<string, VolatileGroup>();
+  /** By group: generations above the log's that members were told of. Of groups there are only. */
+  private readonly told = new Map<string, number>();
   private readonly timers: CoordinatorTimers;
   /** Who has asked and is not answered by any decision yet. */
   private readonly asks = new Map<AskId, Settle>();
@@ -88,6 +92,7 @@ export class GroupCoordinator implements Behavior<GroupCoordinatorMessage> {
   reload(why: string): void {
     if (this.phase === "stopped") return;
     this.environment.log("warn", `${this.name} reads its log again: ${why}`);
+    this.rememberGenerations();
     this.forget();
     this.load();
   }
@@ -133,7 +138,7 @@ export class GroupCoordinator implements Behavior<GroupCoordinatorMessage> {
   }
 
   private state(): CoordinatorState {
-    return { journal: this.journal, volatile: this.volatile };
+    return { journal: this.journal, volatile: this.volatile, told: this.told };
   }
 
   private context(): { now: number; image: MetadataImage; config: BrokerConfig } {
@@ -202,6 +207,22 @@ export class GroupCoordinator implements Behavior<GroupCoordinatorMessage> {
     this.actor.tell({ kind: "reload", why: `an append failed with ${errorName(error)}` });
   }
 
+  private rememberGenerations(): void {
+    const state = this.state();
+    for (const groupId of groupIds(state)) {
+      const generation = classicGroup(state, groupId)?.generation ?? 0;
+      this.told.set(groupId, Math.max(generation, this.told.get(groupId) ?? 0));
+    }
+  }
+
+  private forgetRecordedGenerations(): void {
+    const state = this.state();
+    for (const [groupId, generation] of this.told) {
+      const group = classicGroup(state, groupId);
+      if (group === undefined || group.generation >= generation) this.told.delete(groupId);
+    }
+  }
+
   private forget(): void {
     this.timers.cancelAll();
     this.volatile.clear();
@@ -231,6 +252,7 @@ export class GroupCoordinator implements Behavior<GroupCoordinatorMessage> {
       ready: () => {
         this.journal = journal;
         this.phase = "active";
+        this.forgetRecordedGenerations();
         this.apply(resume(this.state(), this.context(), NO_ASK), NO_ASK);
       },
       failed: (why, forGood) => {

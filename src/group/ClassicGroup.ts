@@ -64,6 +64,8 @@ export interface ClassicGroup {
   /** When the group came into its state; -1: unknown. */
   readonly stateTimestamp: Timestamp;
   readonly generation: number;
+  /** Members were told of generations up to this one before the coordinator read its log again: none is told twice. */
+  readonly toldGeneration: number;
   /** undefined: a group that only stores offsets (a simple group), or one that never had a member. */
   readonly protocolType: string | undefined;
   readonly protocolName: string | undefined;
@@ -92,6 +94,7 @@ export const newClassicGroup = (groupId: string, now: Timestamp): ClassicGroup =
   state: "Empty",
   stateTimestamp: now,
   generation: 0,
+  toldGeneration: 0,
   protocolType: undefined,
   protocolName: undefined,
   leader: undefined,

@@ -289,7 +289,7 @@ export class ClassicRebalance {
       outcome.arm(joinTimer(groupId), rebalanceTimeoutOf(next), { type: "JoinDeadline", groupId });
       return;
     }
-    next.generation += 1;
+    next.generation = Math.max(next.generation, next.toldGeneration) + 1;
     next.initialDelay = undefined;
     this.pendingSync.clear();
     if (this.members.size === 0) {

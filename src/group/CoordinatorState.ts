@@ -13,8 +13,9 @@ export const groupOf = (state: CoordinatorState, groupId: string): ClassicGroup 
   const { groups, offsets } = state.journal;
   const journaled = groups.get(groupId);
   if (journaled?.kind === "consumer") return journaled;
-  if (journaled !== undefined) return classicGroupOf(journaled);
-  return offsets.has(groupId) ? newClassicGroup(groupId, NO_TIMESTAMP) : undefined;
+  const toldGeneration = state.told.get(groupId) ?? 0;
+  if (journaled !== undefined) return { ...classicGroupOf(journaled), toldGeneration };
+  return offsets.has(groupId) ? { ...newClassicGroup(groupId, NO_TIMESTAMP), toldGeneration } : undefined;
 };
 
 export const classicGroup = (state: CoordinatorState, groupId: string): ClassicGroup | undefined => {

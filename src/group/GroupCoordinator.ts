@@ -185,6 +185,8 @@ export interface Decision {
 export interface CoordinatorState {
   readonly journal: GroupJournal;
   readonly volatile: ReadonlyMap<string, VolatileGroup>;
+  /** By group: what earlier readings of the log told its members (`ClassicGroup.toldGeneration`). */
+  readonly told: ReadonlyMap<string, number>;
 }
 
 export interface DecideContext {

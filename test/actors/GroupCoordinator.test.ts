@@ -126,19 +126,24 @@ const join = async ({ client }: World, memberId: string) =>
     protocols: [{ name: "range", metadata: subscription("t") }],
   });
 
+const sync = async ({ client }: World, member: { memberId: string; generationId: number }): Promise<number> => {
+  const { memberId } = member;
+  const answer = await ask(client, ApiKey.SyncGroup, {
+    groupId: GROUP,
+    ...member,
+    protocolType: "consumer",
+    protocolName: "range",
+    assignments: [{ memberId, assignment: Uint8Array.of(1) }],
+  });
+  return answer.errorCode;
+};
+
 /** A member alone in its group, with its assignment. */
 const stableMember = async (world: World): Promise<{ memberId: string; generationId: number }> => {
   await coordinated(world);
   const { memberId } = await join(world, "");
   const { generationId } = await join(world, memberId);
-  await ask(world.client, ApiKey.SyncGroup, {
-    groupId: GROUP,
-    generationId,
-    memberId,
-    protocolType: "consumer",
-    protocolName: "range",
-    assignments: [{ memberId, assignment: Uint8Array.of(1) }],
-  });
+  await sync(world, { memberId, generationId });
   return { memberId, generationId };
 };
 
@@ -236,6 +241,21 @@ describe("group coordinators in a broker", () => {
       expect(await fetchOffset(world)).toBe(1);
       expect(await commit(world, 3)).toBe(Errors.NONE);
       expect(await fetchOffset(world)).toBe(3);
+    });
+  });
+
+  test("a generation that members were told of, and that could not be recorded, is not another's number (copy 5000331)", () => {
+    simulated(10, async (world) => {
+      const { memberId, generationId: first } = await stableMember(world);
+      for (const lost of [first + 1, first + 2]) {
+        expect((await join(world, memberId)).generationId).toBe(lost);
+        failing(world.disk, "write", { error: "EIO" }, 1);
+        expect(await sync(world, { memberId, generationId: lost })).not.toBe(Errors.NONE);
+        await coordinated(world);
+        expect(await heartbeat(world, { memberId, generationId: lost })).toBe(Errors.ILLEGAL_GENERATION);
+        expect(await heartbeat(world, { memberId, generationId: first })).toBe(Errors.NONE);
+      }
+      expect((await join(world, memberId)).generationId).toBe(first + 3);
     });
   });
 

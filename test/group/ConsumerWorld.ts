@@ -79,6 +79,7 @@ export class Coordinator {
   now = 1_000_000;
   journal = emptyJournal();
   volatile = new Map<string, VolatileGroup>();
+  readonly told = new Map<string, number>();
   readonly timers = new Map<string, Timer>();
   readonly log: Stored[] = [];
   /** Decisions so far, each with what it wrote. */

@@ -8,6 +8,7 @@ import { type AskId, type ClassicGroup, NO_ASK } from "../../src/group/ClassicGr
 import { classicGroup } from "../../src/group/CoordinatorState.ts";
 import { decide, resume } from "../../src/group/Decide.ts";
 import type {
+  CoordinatorState,
   Decision,
   GroupCommand,
   GroupCommandType,
@@ -74,6 +75,7 @@ export class CoordinatorWorld {
   now = 0;
   journal = emptyJournal();
   volatile = new Map<string, VolatileGroup>();
+  readonly told = new Map<string, number>();
   /** Everything ever written, with its offset; compaction drops what a later record of the key replaces. */
   log: Written[] = [];
   readonly replies = new Map<AskId, unknown>();
@@ -210,8 +212,8 @@ export class CoordinatorWorld {
     return this.shadow;
   }
 
-  private state(): { journal: GroupJournal; volatile: Map<string, VolatileGroup> } {
-    return { journal: this.journal, volatile: this.volatile };
+  private state(): CoordinatorState {
+    return { journal: this.journal, volatile: this.volatile, told: this.told };
   }
 
   private context(): { now: number; image: MetadataImage; config: BrokerConfig } {
