@@ -65,6 +65,8 @@ const flat = (topics: ReadonlyArray<{ topic: string; partitions: ReadonlyArray<n
 export class ClassicMembership implements GroupMembership {
   private memberId = NOBODY;
   private generation = -1;
+  /** The generation whose assignment it has taken over: what it reads is its own by this one only. */
+  private ownedSince = -1;
   private joinNeeded = true;
   private joining: Promise<Joined> | undefined;
   private fatal: KafkaError | undefined;
@@ -86,7 +88,7 @@ export class ClassicMembership implements GroupMembership {
 
   get identity(): GroupIdentity {
     const { groupId, groupInstanceId } = this.options;
-    return { groupId, generationId: this.generation, memberId: this.memberId, groupInstanceId };
+    return { groupId, generationId: this.ownedSince, memberId: this.memberId, groupInstanceId };
   }
 
   async progress(deadline: MonotonicMs): Promise<void> {
@@ -154,12 +156,14 @@ export class ClassicMembership implements GroupMembership {
       this.emit({ type: "lost", partitions });
     }
     this.generation = -1;
+    this.ownedSince = -1;
     if (memberToo) this.memberId = NOBODY;
     this.joinNeeded = true;
   }
 
   private async install(partitions: ReadonlyArray<TopicPartition>): Promise<void> {
     const { generation } = this;
+    this.ownedSince = generation;
     const revoked = without(this.owner.owned, partitions);
     await this.giveUp(revoked);
     // The session may have ended while the application was giving up.
@@ -299,7 +303,7 @@ export class ClassicMembership implements GroupMembership {
       topics: [...topics],
       userData: null,
       ownedPartitions: grouped(this.owner.owned),
-      generationId: this.generation,
+      generationId: this.ownedSince,
       rackId: null,
     };
     encodeConsumerProtocolSubscription(writer, subscription, SUBSCRIPTION_VERSION);

@@ -8,7 +8,7 @@
  * that fatal, and so does this producer: what was not sent fails, and a new producer must be made. With a
  * `transactionalId` it ends the transaction instead, which can then only be aborted.
  */
-import type { Offset, ProducerEpoch, ProducerId, Timestamp } from "../../src/prelude/Types.ts";
+import type { Offset, ProducerEpoch, ProducerId, Timestamp, Uuid } from "../../src/prelude/Types.ts";
 import { ZERO_UUID } from "../../src/prelude/Types.ts";
 import { ApiKey, type ResponseOf } from "../../src/protocol/ApiKeys.ts";
 import { type ErrorName, Errors, errorName } from "../../src/protocol/Errors.ts";
@@ -468,6 +468,8 @@ export class KafkaProducer implements TransactionSender {
       const newest = this.transactions?.newestProduce ?? Number.POSITIVE_INFINITY;
       const version = Math.min(connection.versionOf(ApiKey.Produce) ?? 0, newest);
       const byId = version >= 13;
+      // As it is asked: by the time of the answer the client may have forgotten them.
+      const ids = new Map(batches.map(({ topic }) => [topic, byId ? this.client.knownTopicId(topic) : ZERO_UUID]));
       const topics = new Map<string, Array<{ index: number; records: Uint8Array }>>();
       for (const { topic, partition, bytes } of batches) {
         const list = topics.get(topic);
@@ -479,7 +481,8 @@ export class KafkaProducer implements TransactionSender {
         acks: this.acks,
         timeoutMs: this.options.requestTimeoutMs ?? 30_000,
         topicData: [...topics].map(([name, partitionData]) => ({
-          ...(byId ? { name: "", topicId: this.client.knownTopicId(name) } : { name, topicId: ZERO_UUID }),
+          name: byId ? "" : name,
+          topicId: ids.get(name)!,
           partitionData,
         })),
       };
@@ -492,7 +495,7 @@ export class KafkaProducer implements TransactionSender {
         return;
       }
       const answer = await connection.request(ApiKey.Produce, request, version);
-      for (const batch of batches) this.settle(batch, answer, byId);
+      for (const batch of batches) this.settle(batch, answer, byId ? ids.get(batch.topic) : undefined);
     } catch (error) {
       const sent = !(error instanceof ConnectionLost) || error.sent;
       for (const batch of batches) this.retry(batch, "LOCAL_CONNECTION_LOST", sent, false);
@@ -504,12 +507,14 @@ export class KafkaProducer implements TransactionSender {
     }
   }
 
-  private settle(batch: Batch, answer: ResponseOf<0>, byId: boolean): void {
-    const id = this.client.knownTopicId(batch.topic);
-    const topic = answer.responses.find((entry) => (byId ? entry.topicId === id : entry.name === batch.topic));
+  /** `id`: of the topic, where the answer names topics by their ids. */
+  private settle(batch: Batch, answer: ResponseOf<0>, id: Uuid | undefined): void {
+    const topic = answer.responses.find((entry) =>
+      id === undefined ? entry.name === batch.topic : entry.topicId === id,
+    );
     const found = topic?.partitionResponses.find((entry) => entry.index === batch.partition);
     if (found === undefined) {
-      // An answer without our partition: the topic id changed under way, or the broker is broken.
+      // An answer without our partition: the broker is broken.
       this.retry(batch, "UNKNOWN_SERVER_ERROR", true, true);
       return;
     }

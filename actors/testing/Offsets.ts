@@ -3,7 +3,7 @@
  * librdkafka and of Kafka's own client). What must stay true: a commit is `fail` only when it certainly has no effect.
  */
 import type { LeaderEpoch, MonotonicMs, Offset, TopicPartition } from "../../src/prelude/Types.ts";
-import { ZERO_UUID } from "../../src/prelude/Types.ts";
+import { type Uuid, ZERO_UUID } from "../../src/prelude/Types.ts";
 import { ApiKey } from "../../src/protocol/ApiKeys.ts";
 import { type ErrorName, Errors, errorName } from "../../src/protocol/Errors.ts";
 import { type CoordinatorAnswer, Unanswered } from "./Coordinators.ts";
@@ -129,6 +129,8 @@ export const fetchOffsets = async (
 ): Promise<CommittedOffset[]> => {
   if (partitions !== null) await nameTopics(client, partitions);
   const topics = partitions === null ? null : [...Map.groupBy(partitions, ({ topic }) => topic)];
+  // As they were asked: by the time of the answer the client may have forgotten which topic has which id.
+  const names = new Map<Uuid, string>();
   const { answer, code } = await client.coordinators.call({
     kind: "group",
     key: group.groupId,
@@ -137,10 +139,11 @@ export const fetchOffsets = async (
     ...(partitions === null ? { newest: 9 } : {}),
     message: (version) => {
       const ofTopics = (byId: boolean) =>
-        topics?.map(([topic, ofTopic]) => ({
-          ...topicName(client, topic, byId),
-          partitionIndexes: ofTopic.map(({ partition }) => partition),
-        })) ?? null;
+        topics?.map(([topic, ofTopic]) => {
+          const named = topicName(client, topic, byId);
+          names.set(named.topicId, topic);
+          return { ...named, partitionIndexes: ofTopic.map(({ partition }) => partition) };
+        }) ?? null;
       return {
         requireStable: call.requireStable ?? false,
         ...(version < 8
@@ -179,7 +182,6 @@ export const fetchOffsets = async (
   });
   if (code !== Errors.NONE) throw new KafkaError(code, `OffsetFetch of ${group.groupId}`);
   const found: CommittedOffset[] = [];
-  const names = new Map((topics ?? []).map(([topic]) => [client.knownTopicId(topic), topic]));
   const [ofGroup] = answer.groups;
   for (const topic of ofGroup?.topics ?? []) {
     const name = topic.name === "" ? names.get(topic.topicId) : topic.name;
@@ -194,6 +196,13 @@ export const fetchOffsets = async (
       const leaderEpoch = committedLeaderEpoch;
       found.push({ topic: name, partition: partitionIndex, offset: committedOffset, leaderEpoch, metadata });
     }
+  }
+  // What is missing is not what was never committed.
+  const missing = partitions?.find(
+    (one) => !found.some((it) => it.topic === one.topic && it.partition === one.partition),
+  );
+  if (missing !== undefined) {
+    throw new Error(`the answer to OffsetFetch of ${group.groupId} leaves out ${missing.topic}-${missing.partition}`);
   }
   return found;
 };

@@ -61,6 +61,16 @@ test.each([
     "a power cut while a failed flush was cut off left a snapshot and no segment: the log began there, acked or not",
   ],
   ["retention", 4002043, "a reader that never paused, on wires without latency, stopped the world's time"],
+  [
+    "copy",
+    5000331,
+    "a generation that could not be recorded was told again: a commit from the first time it was given counted in the second",
+  ],
+  [
+    "copy",
+    5000081,
+    "a client that forgot a topic's id under way took what the group had committed for nothing committed",
+  ],
 ] as const)(
   "%s %d: %s",
   (scenario, seed) => {

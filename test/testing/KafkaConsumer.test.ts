@@ -276,6 +276,47 @@ describe.each(PROTOCOLS)("a group, %s", (_, protocol) => {
   );
 });
 
+test("what is committed is known by the topics' ids as they were asked, also when the client forgets them meanwhile", () => {
+  playClients(
+    async ({ client, sleep }) => {
+      const own = client();
+      await own.createTopic("t", { partitions: 1 });
+      const consumer = own.consumer({ groupId: "g" });
+      const partition = { topic: "t", partition: 0 };
+      await consumer.commit([{ ...partition, offset: 7 }]);
+      for (let ms = 0; ms < 12; ms += 0.5) {
+        const asked = consumer.committed([partition]);
+        await sleep(ms);
+        own.forgetTopics();
+        expect((await asked).map(({ offset }) => offset)).toEqual([7]);
+      }
+    },
+    { seeds: 8 },
+  );
+});
+
+test("a member commits by the generation whose assignment it has taken over, not by one that it has only joined", () => {
+  playClients(async (scene) => {
+    await scene.client().createTopic("t", { partitions: 2 });
+    const seen: Array<{ readonly joined: number; readonly group: number }> = [];
+    const first: KafkaConsumer = scene.client().consumer({
+      groupId: "g",
+      ...SPEED,
+      assignors: ["cooperative-sticky"],
+      observe: ({ type, generation }) => {
+        if (type === "joined" || type === "synced") seen.push({ joined: generation, group: first.group.generationId });
+      },
+    });
+    const second = scene.client().consumer({ groupId: "g", ...SPEED, assignors: ["cooperative-sticky"] });
+    for (const consumer of [first, second]) consumer.subscribe(["t"]);
+    await pollAll(scene, [first], () => first.assignment.length === 2);
+    await pollAll(scene, [first, second], () => [first, second].every(({ assignment }) => assignment.length === 1));
+    expect(seen.length).toBeGreaterThan(3);
+    for (const { joined, group } of seen) expect(group).toBeLessThan(joined);
+    expect(first.group.generationId).toBe(seen.at(-1)!.joined);
+  });
+});
+
 describe("what a group refuses", () => {
   test(
     "a subscription by pattern grows with the topics",

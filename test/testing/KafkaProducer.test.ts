@@ -13,6 +13,14 @@ interface Result {
   readonly producer: KafkaProducer;
 }
 
+const clientIn = (world: Simulation): KafkaClient => {
+  const { network, clock, random } = world.process("client", { host: "10.0.0.1" });
+  return new KafkaClient(
+    { network, clock, random, codecs: makeBunCodecs() },
+    { bootstrap: [HOME], requestTimeoutMs: 5000 },
+  );
+};
+
 /** Sends `count` batches of two records to partition 0 at once, under every one of a few seeds. */
 const produce = (
   verdict: (batch: SeenBatch, attempt: number) => Verdict,
@@ -22,11 +30,7 @@ const produce = (
   for (let seed = 0; seed < 12; seed++) {
     new Simulation({ seed }).run(async (world) => {
       const broker = new ScriptedBroker(world.process("broker").network, verdict);
-      const process = world.process("client", { host: "10.0.0.1" });
-      const client = new KafkaClient(
-        { ...process, network: process.network, clock: process.clock, random: process.random, codecs: makeBunCodecs() },
-        { bootstrap: [HOME], requestTimeoutMs: 5000 },
-      );
+      const client = clientIn(world);
       const producer = client.producer(options);
       const outcomes = await Promise.all(
         Array.from({ length: count }, () => producer.send("t", 0, [{ value: new Uint8Array(3) }, { value: null }])),
@@ -169,6 +173,20 @@ describe("KafkaProducer", () => {
       { count: 1, idempotent: false, acks: 1 },
     );
     produce(ok, ({ outcomes }) => expect(types(outcomes)).toEqual(["info"]), { count: 1, idempotent: false, acks: 0 });
+  });
+
+  test("an answer is known by the topic's id as it was asked, also when the client has forgotten it since", () => {
+    new Simulation({ seed: 0 }).run(async (world) => {
+      const client = clientIn(world);
+      const broker = new ScriptedBroker(world.process("broker").network, (batch) => {
+        client.forgetTopics();
+        return ok(batch);
+      });
+      const outcome = await client.producer().send("t", 0, [{ value: null }]);
+      expect(outcome).toEqual({ type: "ok", baseOffset: 0, logAppendTime: -1, attempts: 1 });
+      expect(broker.seen).toHaveLength(1);
+      client.close();
+    });
   });
 
   test("a broker with older versions: names instead of ids, and ApiVersions asked again", () => {
