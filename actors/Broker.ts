@@ -296,7 +296,7 @@ export const startBroker = (platform: Platform, options: BrokerOptions): Effect.
           codecs,
           cleaningWork: platform.cleaningWork,
           config: current,
-          path: directory.path,
+          directory,
           maintained: (wanted) => replicas.maintained(wanted),
           removeLater: (segments, delayMs) => maintenance.removeLater(segments, delayMs),
           log: options.log,

@@ -7,13 +7,7 @@
 import type { BrokerConfig } from "../src/config/BrokerConfig.ts";
 import type { TopicConfig } from "../src/config/TopicConfig.ts";
 import type { LastBatch } from "../src/log/BatchCleaner.ts";
-import {
-  CLEANER_OFFSET_FILE,
-  decodeOffsetCheckpoint,
-  encodeOffsetCheckpoint,
-  partitionDirectory,
-  partitionOfDirectory,
-} from "../src/log/Checkpoints.ts";
+import { partitionDirectory } from "../src/log/Checkpoints.ts";
 import { CleaningPass, type CleaningWork, type PassStart } from "../src/log/CleaningPass.ts";
 import {
   buildOffsetMap,
@@ -27,14 +21,14 @@ import {
 } from "../src/log/LogCleaner.ts";
 import type { LogSegment } from "../src/log/LogSegment.ts";
 import { BYTES_PER_KEY } from "../src/log/OffsetMap.ts";
-import { replaceFile } from "../src/log/ReplaceFile.ts";
 import type { UnifiedLog } from "../src/log/UnifiedLog.ts";
 import type { PartitionView } from "../src/partition/PartitionView.ts";
 import type { Clock } from "../src/platform/Clock.ts";
 import { type Disk, DiskError } from "../src/platform/Disk.ts";
 import type { Random } from "../src/platform/Random.ts";
-import type { MaybePending, Offset, ProducerId, Uuid } from "../src/prelude/Types.ts";
+import type { MaybePending, Offset, ProducerId } from "../src/prelude/Types.ts";
 import type { Codecs } from "../src/record/Compression.ts";
+import type { LogDirectory } from "./LogDirectory.ts";
 import type { Partition } from "./Partition.ts";
 
 export interface LogCleanerEnvironment {
@@ -45,8 +39,7 @@ export interface LogCleanerEnvironment {
   /** Another thread for the work on bytes; without one it is done here, a little at a time. */
   readonly cleaningWork: (() => CleaningWork) | undefined;
   readonly config: () => BrokerConfig;
-  /** The log directory. */
-  readonly path: string;
+  readonly directory: Pick<LogDirectory, "cleanedOffsetOf" | "noteCleaned">;
   /** Every hosted partition with records whose topic is compacted. */
   readonly maintained: (
     wanted: (config: TopicConfig) => boolean,
@@ -76,25 +69,15 @@ class GivenUp extends Error {}
 export class LogCleaner {
   private cancel: (() => void) | undefined;
   private stopped = false;
-  /** By partition folder; a topic made anew under the same name begins anew. */
-  private readonly cleaned = new Map<string, { topicId: Uuid | undefined; offset: Offset }>();
   private readonly uncleanable = new Set<string>();
 
   constructor(private readonly environment: LogCleanerEnvironment) {
-    const content = environment.disk.readFile(this.checkpointPath);
-    for (const entry of (content === undefined ? undefined : decodeOffsetCheckpoint(content)) ?? []) {
-      this.cleaned.set(partitionDirectory(entry), { topicId: undefined, offset: entry.offset });
-    }
     this.arm();
   }
 
   stop(): void {
     this.stopped = true;
     this.cancel?.();
-  }
-
-  private get checkpointPath(): string {
-    return `${this.environment.path}/${CLEANER_OFFSET_FILE}`;
   }
 
   private arm(): void {
@@ -116,7 +99,7 @@ export class LogCleaner {
   }
 
   private async dirtiest(): Promise<Job | undefined> {
-    const { clock, maintained } = this.environment;
+    const { clock, directory, maintained } = this.environment;
     let best: Job | undefined;
     for await (const { partition, config } of maintained((each) => each.compacted)) {
       const { view } = partition;
@@ -128,7 +111,7 @@ export class LogCleaner {
           logStartOffset: view.logStartOffset,
           lastStableOffset: view.lastStableOffset,
           flushedOffset: partition.recoveryPoint,
-          cleanedOffset: this.cleanedOffset(partition),
+          cleanedOffset: directory.cleanedOffsetOf(partition.identity),
         },
         {
           minCleanableRatio: config.number("min.cleanable.dirty.ratio"),
@@ -143,25 +126,16 @@ export class LogCleaner {
     return best;
   }
 
-  private cleanedOffset({ identity }: Partition): Offset | undefined {
-    const entry = this.cleaned.get(partitionDirectory(identity));
-    if (entry === undefined) return undefined;
-    entry.topicId ??= identity.topicId;
-    if (entry.topicId === identity.topicId) return entry.offset;
-    // The file does not say whose it is: after a restart it would be this topic's.
-    this.cleaned.delete(partitionDirectory(identity));
-    this.writeCheckpoint();
-    return undefined;
-  }
-
   /** False ends the round: something is in the way that time may take away. */
   private async run(job: Job): Promise<boolean> {
-    const { identity } = job.partition;
-    const name = partitionDirectory(identity);
-    const { log } = this.environment;
+    const { partition, view } = job;
+    const name = partitionDirectory(partition.identity);
+    const { directory, log } = this.environment;
     try {
-      this.cleaned.set(name, { topicId: identity.topicId, offset: await this.clean(job) });
-      await this.writeCheckpoint();
+      const offset = await this.clean(job);
+      // Of a partition that is removed nothing is known any more: another may have its name.
+      if (partition.view?.log !== view.log) return false;
+      await directory.noteCleaned(partition.identity, offset);
       return true;
     } catch (error) {
       if (error instanceof GivenUp) return false;
@@ -169,7 +143,7 @@ export class LogCleaner {
         log("warn", `${name} was not compacted: ${String(error)}`);
         return false;
       }
-      this.uncleanable.add(uncleanableKey(job.partition));
+      this.uncleanable.add(uncleanableKey(partition));
       log("error", `${name} cannot be compacted: ${String(error)}`);
       return true;
     }
@@ -264,19 +238,6 @@ export class LogCleaner {
     );
     if (!finished) throw new GivenUp();
     await flushNames();
-  }
-
-  private async writeCheckpoint(): Promise<void> {
-    const entries = [...this.cleaned].flatMap(([name, { offset }]) => {
-      const partition = partitionOfDirectory(name);
-      return partition === undefined ? [] : [{ ...partition, offset }];
-    });
-    try {
-      await replaceFile(this.environment.disk, this.checkpointPath, encodeOffsetCheckpoint(entries));
-    } catch (error) {
-      // What was cleaned is cleaned again after a restart.
-      this.environment.log("warn", `${CLEANER_OFFSET_FILE} was not written: ${String(error)}`);
-    }
   }
 
   private pace(wanted: () => boolean): Pace {

@@ -9,6 +9,7 @@ import type { BrokerConfig } from "../src/config/BrokerConfig.ts";
 import type { TopicConfig } from "../src/config/TopicConfig.ts";
 import {
   CLEAN_SHUTDOWN_FILE,
+  CLEANER_OFFSET_FILE,
   decodeMetaProperties,
   decodePartitionMetadata,
   encodeCleanShutdown,
@@ -169,6 +170,20 @@ export class LogDirectory {
       ...(keepBelow === undefined ? {} : { endOffset: keepBelow }),
     });
     return this.makeDurable(loaded, undefined);
+  }
+
+  /** Up to where a partition's log is cleaned, as far as that is known. */
+  cleanedOffsetOf(identity: Pick<LogIdentity, "topic" | "partition">): Offset | undefined {
+    return this.checkpoints.cleanedOffsetOf(partitionDirectory(identity));
+  }
+
+  async noteCleaned(identity: Pick<LogIdentity, "topic" | "partition">, offset: Offset): Promise<void> {
+    try {
+      await this.checkpoints.cleaned(partitionDirectory(identity), offset);
+    } catch (error) {
+      // What was cleaned is cleaned again after a restart.
+      this.context.log("warn", `${CLEANER_OFFSET_FILE} was not written: ${String(error)}`);
+    }
   }
 
   /** Takes a removed partition's folder out of the way: renamed now, so that its name is free, gone later. */

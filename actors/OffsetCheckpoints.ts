@@ -1,10 +1,11 @@
 /**
  * What the checkpoint files of a log directory say of its partitions (Kafka's `OffsetCheckpointFile`): recovery points,
- * log starts (twice, so that one file may be lost) and high watermarks. What must stay true: the files are written by one
+ * log starts (twice, so that one file may be lost), high watermarks, and how far each log is cleaned. What must stay true: the files are written by one
  * write after another, without the event loop waiting for the disk, each with what is known when its turn comes; none goes
  * back to what an earlier one has replaced; a forgotten partition counts as such until the files do not tell of it either.
  */
 import {
+  CLEANER_OFFSET_FILE,
   decodeOffsetCheckpoint,
   encodeOffsetCheckpoint,
   HIGH_WATERMARK_FILE,
@@ -32,6 +33,7 @@ export class OffsetCheckpoints {
   private readonly logStartOffsets: Offsets;
   /** Of this run: nobody reads them back. */
   private readonly highWatermarks: Offsets = new Map();
+  private readonly cleanedOffsets: Offsets;
   private readonly forgotten = new Set<string>();
   private last: Promise<void> = Promise.resolve();
 
@@ -42,6 +44,7 @@ export class OffsetCheckpoints {
   ) {
     this.recoveryPoints = this.read(RECOVERY_POINT_FILE) ?? new Map();
     this.logStartOffsets = this.read(LOG_START_OFFSET_FILE) ?? this.read(LOG_START_OFFSET_COPY_FILE) ?? new Map();
+    this.cleanedOffsets = this.read(CLEANER_OFFSET_FILE) ?? new Map();
   }
 
   /** 0 when it is not known. */
@@ -54,8 +57,13 @@ export class OffsetCheckpoints {
     return this.logStartOffsets.get(name) ?? 0;
   }
 
+  /** Up to where the log is cleaned; undefined when that is not known, or nowhere. */
+  cleanedOffsetOf(name: string): Offset | undefined {
+    return this.cleanedOffsets.get(name);
+  }
+
   get names(): ReadonlySet<string> {
-    return new Set([...this.recoveryPoints.keys(), ...this.logStartOffsets.keys()]);
+    return new Set([...this.recoveryPoints.keys(), ...this.logStartOffsets.keys(), ...this.cleanedOffsets.keys()]);
   }
 
   /** For the next write. */
@@ -68,8 +76,8 @@ export class OffsetCheckpoints {
   /** The partition is removed: one made anew under its name begins without what is known of this one. */
   forget(name: string): void {
     this.highWatermarks.delete(name);
-    const known = this.recoveryPoints.delete(name);
-    if (this.logStartOffsets.delete(name) || known) this.forgotten.add(name);
+    const known = [this.recoveryPoints, this.logStartOffsets, this.cleanedOffsets].map((told) => told.delete(name));
+    if (known.includes(true)) this.forgotten.add(name);
   }
 
   /** The files still tell of the partition, or, without a name, of any that is removed. */
@@ -79,9 +87,13 @@ export class OffsetCheckpoints {
 
   /** Writes all files, after the writes that are under way. Rejects with `DiskError`: then any of them may be the old one. */
   write(): Promise<void> {
-    const writing = this.last.then(() => this.writeFiles());
-    this.last = writing.catch(() => undefined);
-    return writing;
+    return this.afterOthers(() => this.writeFiles());
+  }
+
+  /** The log is cleaned up to here. Rejects with `DiskError` when the file stays the old one. */
+  cleaned(name: string, offset: Offset): Promise<void> {
+    this.cleanedOffsets.set(name, offset);
+    return this.afterOthers(() => this.replace(CLEANER_OFFSET_FILE, this.cleanedOffsets));
   }
 
   /** Nothing is being written any more. */
@@ -89,8 +101,15 @@ export class OffsetCheckpoints {
     return this.last;
   }
 
+  private afterOthers(write: () => Promise<void>): Promise<void> {
+    const writing = this.last.then(write);
+    this.last = writing.catch(() => undefined);
+    return writing;
+  }
+
   private async writeFiles(): Promise<void> {
     const forgotten = [...this.forgotten];
+    if (forgotten.length > 0) await this.replace(CLEANER_OFFSET_FILE, this.cleanedOffsets);
     await this.replace(RECOVERY_POINT_FILE, this.recoveryPoints);
     await this.replace(LOG_START_OFFSET_COPY_FILE, this.logStartOffsets);
     await this.replace(LOG_START_OFFSET_FILE, this.logStartOffsets);

@@ -283,6 +283,24 @@ describe("compaction", () => {
     });
   });
 
+  test("a topic made anew before the cleaner has looked is not as clean as the one before, however long it is by then", () => {
+    simulated(async (first) => {
+      const configs = { ...SMALL, "cleanup.policy": "compact" };
+      await first.client.createTopic("t", { configs });
+      for (let round = 0; round < 9; round += 1) await put(first, "a", long(`a${round}`));
+      await first.client.sleep(2 * MINUTE);
+      const second = await first.restart();
+      await second.client.deleteTopic("t");
+      second.client.forgetTopics();
+      await second.client.createTopic("t", { configs });
+      for (const key of ["a", "b"]) {
+        for (let round = 0; round < 7; round += 1) await put(second, key, long(`${key}${round}`));
+      }
+      await second.client.sleep(2 * MINUTE);
+      expect((await contents(second)).filter((line) => line.includes("a="))).toEqual(["6 a=a6"]);
+    });
+  });
+
   test("min.compaction.lag.ms keeps the young; max.compaction.lag.ms cleans however little there is", () => {
     simulated(async (one) => {
       await one.client.createTopic("t", {

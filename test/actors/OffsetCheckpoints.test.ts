@@ -91,3 +91,19 @@ test("a lost or damaged file says nothing; the log starts are there twice", asyn
   disk.replaceFile(`data/${RECOVERY_POINT_FILE}`, new TextEncoder().encode("0\n1\nt 0 10"));
   expect(found(disk, "t-0")).toEqual([0, 9]);
 });
+
+test("how far a log is cleaned is written at once, and told of a removed partition until the files are written", async () => {
+  const { disk } = makeDisk();
+  const cleaned = (): Array<number | undefined> => {
+    const read = new OffsetCheckpoints(disk, "data");
+    return ["t-0", "t-1"].map((name) => read.cleanedOffsetOf(name));
+  };
+  const checkpoints = new OffsetCheckpoints(disk, "data");
+  await Promise.all([checkpoints.cleaned("t-0", 5), checkpoints.cleaned("t-1", 6)]);
+  expect(cleaned()).toEqual([5, 6]);
+  checkpoints.forget("t-0");
+  expect([checkpoints.cleanedOffsetOf("t-0"), checkpoints.tellOfForgotten("t-0")]).toEqual([undefined, true]);
+  await checkpoints.write();
+  expect(checkpoints.tellOfForgotten("t-0")).toBe(false);
+  expect(cleaned()).toEqual([undefined, 6]);
+});
