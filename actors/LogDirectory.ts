@@ -317,10 +317,10 @@ export class LogDirectory {
   }
 
   logConfig(topic: TopicConfig): LogConfig {
-    const jitter = topic.number("segment.jitter.ms");
+    const jitter = Math.min(topic.number("segment.jitter.ms"), topic.number("segment.ms"));
     return {
       segmentBytes: topic.segmentBytes,
-      segmentMs: topic.number("segment.ms"),
+      segmentMs: topic.segmentMs,
       segmentJitterMs: jitter > 0 ? this.services.random.below(Math.min(jitter, 0xffff_ffff)) : 0,
       segmentIndexBytes: topic.number("segment.index.bytes"),
       indexIntervalBytes: topic.number("index.interval.bytes"),

@@ -174,7 +174,7 @@ function parseText(name: string, definition: ConfigKey, text: string): Parsed {
     case "BOOLEAN": {
       const lower = trimmed.toLowerCase();
       if (lower === "true" || lower === "false") return { ok: true, value: lower === "true" };
-      return { ok: false, error: describe(name, trimmed, "Expected value to be either true or false") };
+      return { ok: false, error: describe(name, text, "Expected value to be either true or false") };
     }
     case "INT":
     case "SHORT":
@@ -185,11 +185,11 @@ function parseText(name: string, definition: ConfigKey, text: string): Parsed {
         const value = BigInt(trimmed.replace("+", ""));
         if (value >= min && value <= max) return { ok: true, value: saturated(value) };
       }
-      return { ok: false, error: describe(name, trimmed, `Not a number of type ${definition.type}`) };
+      return { ok: false, error: describe(name, text, `Not a number of type ${definition.type}`) };
     }
     case "DOUBLE":
       if (!javaDoubleText.test(trimmed))
-        return { ok: false, error: describe(name, trimmed, "Not a number of type DOUBLE") };
+        return { ok: false, error: describe(name, text, "Not a number of type DOUBLE") };
       return { ok: true, value: Number(trimmed.replace(/[dfDF]$/, "")) };
     case "LIST":
       // Kafka 4 drops repeated elements with a warning.

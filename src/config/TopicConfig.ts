@@ -129,6 +129,12 @@ export class TopicConfig {
     return typeof forTests === "number" ? forTests : this.number("segment.bytes");
   }
 
+  /** `segment.ms`; of a compacted topic at most `max.compaction.lag.ms`, since only closed segments are compacted. */
+  get segmentMs(): number {
+    const own = this.number("segment.ms");
+    return this.compacted ? Math.min(own, this.number("max.compaction.lag.ms")) : own;
+  }
+
   /** The value in force of any topic key, as text; null: unset or unknown. */
   text(name: string): string | null {
     const own = this.overrides.get(name);

@@ -24,6 +24,36 @@ const deleteRecords = async ({ client }: World, offset: number) => {
   return [result?.errorCode, result?.lowWatermark];
 };
 
+describe("a segment ends by time", () => {
+  const ends = (configs: Record<string, string>, pauseMs: number): number[] => {
+    let bases: number[] = [];
+    simulated(async (one) => {
+      await one.client.createTopic("t", { configs });
+      const producer = one.client.producer();
+      for (const before of [0, 0, pauseMs, 0]) {
+        await one.client.sleep(before);
+        await producer.send("t", 0, [{ key: Buffer.from("k"), value: null, timestamp: one.process.clock.wall() }]);
+      }
+      bases = segmentsOf(one.files());
+    });
+    return bases;
+  };
+
+  test("in a compacted topic by max.compaction.lag.ms too: what is not closed is never compacted", () => {
+    const lag = { "max.compaction.lag.ms": String(HOUR) };
+    expect(ends({ ...lag, "cleanup.policy": "compact" }, 2 * HOUR)).toEqual([0, 2]);
+    expect(ends({ ...lag, "cleanup.policy": "compact,delete" }, 2 * HOUR)).toEqual([0, 2]);
+    expect(ends({ ...lag, "cleanup.policy": "delete" }, 2 * HOUR)).toEqual([0]);
+    expect(ends({ ...lag, "cleanup.policy": "compact", "segment.ms": String(3 * HOUR) }, HOUR / 2)).toEqual([0]);
+  });
+
+  test("by segment.ms, sooner by segment.jitter.ms but never at once, however large that is", () => {
+    const jitter = { "segment.jitter.ms": "9223372036854775807" };
+    expect(ends({ ...jitter, "segment.ms": String(HOUR) }, 0)).toEqual([0]);
+    expect(ends({ ...jitter, "segment.ms": String(HOUR) }, HOUR + MINUTE)).toEqual([0, 2]);
+  });
+});
+
 describe("retention", () => {
   test("by age: expired segments go, the active one too when all of it expired; offsets go on where they were", () => {
     simulated(async (first) => {

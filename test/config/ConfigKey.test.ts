@@ -1,7 +1,7 @@
 /** How the nine types are read and printed: Java's rules, not JavaScript's. */
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { double, int, list, long, parseConfigValue, printConfigValue } from "../../src/config/ConfigKey.ts";
+import { boolean, double, int, list, long, parseConfigValue, printConfigValue } from "../../src/config/ConfigKey.ts";
 
 const mode = "read-only";
 
@@ -29,7 +29,7 @@ test("whatever the text, reading an int answers a number in range or an error th
       if (parsed.ok) {
         expect(text.trim()).toMatch(/^[+-]?\d+$/);
         expect(Math.abs(Number(parsed.value))).toBeLessThanOrEqual(2 ** 31);
-      } else expect(parsed.error).toBe(`Invalid value ${text.trim()} for configuration k: Not a number of type INT`);
+      } else expect(parsed.error).toBe(`Invalid value ${text} for configuration k: Not a number of type INT`);
     }),
   );
 });
@@ -46,6 +46,16 @@ test.each([
   ["-3d", "-3.0"],
 ])("the double %s is printed %s, as Java prints it", (text, printed) => {
   expect(printConfigValue("k", double(0, mode, ""), text)).toBe(printed);
+});
+
+test("what is no value is quoted with the white space it came with, as Kafka quotes it", () => {
+  const numbers = { INT: int(0, mode, ""), LONG: long(0, mode, ""), DOUBLE: double(0, mode, "") };
+  for (const [type, key] of Object.entries(numbers)) {
+    const error = `Invalid value  x  for configuration k: Not a number of type ${type}`;
+    expect(parseConfigValue("k", key, " x ")).toEqual({ ok: false, error });
+  }
+  const error = "Invalid value  5  for configuration k: Expected value to be either true or false";
+  expect(parseConfigValue("k", boolean(false, mode, ""), " 5 ")).toEqual({ ok: false, error });
 });
 
 test("a list keeps its order, loses white space and repeats; empty text is no element", () => {
