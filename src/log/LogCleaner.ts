@@ -78,7 +78,7 @@ export const cleanableOf = async (
       endOffset = next;
       continue;
     }
-    if (policy.minLagMs > 0 && (await segment.indexes.largestTimestamp()).timestamp > now - policy.minLagMs) break;
+    if (policy.minLagMs > 0 && (await segment.age()) > now - policy.minLagMs) break;
     const first = policy.maxLagMs < now ? await segment.firstBatchTimestamp() : -1;
     if (first > 0 && first < now - policy.maxLagMs) overdue = true;
     dirtyBytes += segment.size;

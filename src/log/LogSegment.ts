@@ -19,7 +19,9 @@ import {
   MAGIC,
   magicOf,
   maxTimestampOf,
+  recordCountOf,
 } from "../record/RecordBatch.ts";
+import { NEARBY, scanBatches } from "./BatchScan.ts";
 import { CorruptLog } from "./CorruptLog.ts";
 import { LazyIndexes } from "./LazyIndexes.ts";
 import type { SegmentEnd } from "./LogSnapshot.ts";
@@ -57,6 +59,8 @@ export class LogSegment {
   private retired = false;
   active = false;
   private headerTimestamp: Timestamp = -1;
+  /** Of a sealed segment's emptied batches, once it was asked for. */
+  private emptiedTimestamp: Timestamp | undefined;
   /** What was found wrong in it: from there on nobody reads it. */
   damage: CorruptLog | undefined;
   /** A read failed that had been promised: from then on its bytes are read before they are. */
@@ -220,10 +224,31 @@ export class LogSegment {
     return (this.headerTimestamp = maxTimestampOf(header, 0));
   }
 
-  /** The largest timestamp of its records, or when its file was last written where no record has one. */
+  /**
+   * The largest timestamp of its records; without any left, of those that its emptied batches had, since compaction has
+   * written the file again; or when the file was last written where no record has one.
+   */
   async age(): Promise<Timestamp> {
     const { timestamp } = await this.indexes.largestTimestamp();
-    return timestamp >= 0 ? timestamp : (this.disk.modifiedAt(this.path(".log")) ?? -1);
+    if (timestamp >= 0) return timestamp;
+    const emptied = this.active ? -1 : (this.emptiedTimestamp ??= await this.timestampOfEmptied());
+    return emptied >= 0 ? emptied : (this.disk.modifiedAt(this.path(".log")) ?? -1);
+  }
+
+  /** -1 when a batch has records. */
+  private async timestampOfEmptied(): Promise<Timestamp> {
+    let largest: Timestamp = -1;
+    const { stop } = await scanBatches(
+      this.file,
+      0,
+      this.size,
+      (bytes, at) => {
+        largest = Math.max(largest, maxTimestampOf(bytes, at));
+        return recordCountOf(bytes, at) === 0;
+      },
+      NEARBY,
+    );
+    return stop === "end" ? largest : -1;
   }
 
   // — lifetime

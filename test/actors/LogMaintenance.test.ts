@@ -3,6 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { DATA } from "../../actors/simulation/SimulatedBroker.ts";
 import { ApiKey } from "../../src/protocol/ApiKeys.ts";
 import { Errors } from "../../src/protocol/Errors.ts";
+import { HEADER_SIZE } from "../../src/record/RecordBatch.ts";
 import {
   append,
   HOUR,
@@ -85,6 +86,25 @@ describe("retention", () => {
       expect(start).toBe(6);
       expect((await one.client.readAll("t", 0)).map(({ offset }) => offset)).toEqual([6, 7, 8, 9]);
       expect((await offsets(one))[1]).toBe(end);
+    });
+  });
+
+  test("by age, of a compacted topic: what compaction emptied is as old as what was in it, not as its new file", () => {
+    simulated(async (one) => {
+      const lag = { "min.compaction.lag.ms": String(HOUR / 2), "min.cleanable.dirty.ratio": "0" };
+      const configs = { ...SMALL, ...lag, "cleanup.policy": "compact,delete", "retention.ms": String(HOUR) };
+      await one.client.createTopic("t", { configs });
+      const producer = one.client.producer();
+      for (const key of ["a", "b", "a", "b", "c", "d"]) {
+        const record = { key: Buffer.from(key), value: new Uint8Array(500), timestamp: one.process.clock.wall() };
+        await producer.send("t", 0, [record]);
+      }
+      const [first] = one.files().filter((name) => name.endsWith(".log"));
+      await one.client.sleep(40 * MINUTE);
+      expect(one.process.disk.fileSize(`${DATA}/t-0/${first}`)).toBe(HEADER_SIZE);
+      expect(await offsets(one)).toEqual([0, 6]);
+      await one.client.sleep(26 * MINUTE);
+      expect(await offsets(one)).toEqual([6, 6]);
     });
   });
 
@@ -248,9 +268,14 @@ describe("a configuration changed at run time", () => {
 });
 
 describe("compaction", () => {
-  const put = async ({ client, process }: World, key: string, value: string | null): Promise<void> => {
+  const put = async (
+    { client, process }: World,
+    key: string,
+    value: string | null,
+    timestamp = process.clock.wall(),
+  ): Promise<void> => {
     const record = { key: Buffer.from(key), value: value === null ? null : Buffer.from(value) };
-    const outcome = await client.producer().send("t", 0, [{ ...record, timestamp: process.clock.wall() }]);
+    const outcome = await client.producer().send("t", 0, [{ ...record, timestamp }]);
     if (outcome.type !== "ok") throw new Error(outcome.error);
   };
   const contents = async ({ client }: World): Promise<string[]> =>
@@ -331,15 +356,28 @@ describe("compaction", () => {
     });
   });
 
-  test("min.compaction.lag.ms keeps the young; max.compaction.lag.ms cleans however little there is", () => {
+  test.each(["a time", "no time"])("min.compaction.lag.ms keeps the young, of records with %s", (kind) => {
     simulated(async (one) => {
       await one.client.createTopic("t", {
         configs: { ...SMALL, "cleanup.policy": "compact", "min.compaction.lag.ms": String(HOUR) },
       });
-      for (let round = 0; round < 9; round += 1) await put(one, "a", long(`a${round}`));
+      const timestamp = kind === "no time" ? -1 : undefined;
+      for (let round = 0; round < 9; round += 1) await put(one, "a", long(`a${round}`), timestamp);
       await one.client.sleep(10 * MINUTE);
       expect((await contents(one)).length).toBe(9);
       await one.client.sleep(HOUR);
+      expect((await contents(one)).length).toBeLessThan(4);
+    });
+  });
+
+  test("max.compaction.lag.ms cleans however little there is", () => {
+    simulated(async (one) => {
+      const never = { ...SMALL, "cleanup.policy": "compact", "min.cleanable.dirty.ratio": "1" };
+      await one.client.createTopic("t", { configs: { ...never, "max.compaction.lag.ms": String(HOUR) } });
+      for (let round = 0; round < 9; round += 1) await put(one, "a", long(`a${round}`));
+      await one.client.sleep(50 * MINUTE);
+      expect((await contents(one)).length).toBe(9);
+      await one.client.sleep(20 * MINUTE);
       expect((await contents(one)).length).toBeLessThan(4);
     });
   });
