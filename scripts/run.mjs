@@ -81,7 +81,7 @@ function versionOf(bun) {
   return answer.status === 0 ? answer.stdout.trim() : undefined;
 }
 
-/** Where the npm package `bun` keeps its executables: they are there whether or not its install script ran. */
+/** Where the npm package `bun` has its executables before its install script has run. */
 function inModules(directory) {
   const cpu = process.arch === "arm64" ? "aarch64" : process.arch;
   const base = join(directory, "@oven", `bun-${windows ? "windows" : process.platform}-${cpu}`);
@@ -92,8 +92,9 @@ function inModules(directory) {
 function besideDependency() {
   try {
     const bun = createRequire(import.meta.url).resolve("bun/package.json");
-    // `…/node_modules/bun/package.json`: the executables' packages are bun's neighbours.
-    return inModules(dirname(dirname(bun)));
+    // `…/node_modules/bun/package.json`: the executables' packages are bun's neighbours, until its install script moves
+    // one of them into it (without that there is a stub that fails).
+    return [...inModules(dirname(dirname(bun))), join(dirname(bun), "bin", "bun.exe")];
   } catch {
     return [];
   }
@@ -229,6 +230,8 @@ if (verb === "install") {
   ]);
 } else if (verb === "simulate" && existsSync(simulation)) {
   runChild(bun, [simulation, ...rest]);
+} else if (verb === "simulate") {
+  fail("simulate is for a clone of Odradek; for a program of one's own there is simulate() in odradek/testing");
 } else if (verb?.endsWith(".ts") || verb?.startsWith("node_modules/")) {
   runChild(bun, [resolve(root, verb), ...rest]);
 } else if (inProcess && !installed) {

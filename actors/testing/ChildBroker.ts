@@ -27,6 +27,9 @@ export const startChild = async (options: HostOptions, tell: HostEvents): Promis
   }
 };
 
+const reasonOf = (error: NodeJS.ErrnoException): string =>
+  error.code === "ENOENT" ? "no Bun was found: install the npm package `bun`, or put a bun on the PATH" : error.message;
+
 class ChildBroker implements HostedBroker {
   private readonly child: ChildProcess;
   private readonly waiting = new Map<number, { done: () => void; failed: (error: Error) => void }>();
@@ -46,7 +49,7 @@ class ChildBroker implements HostedBroker {
       stdio: ["ignore", "ignore", "pipe", "ipc"],
     });
     this.child.on("message", (message) => this.hear(message as FromChild));
-    this.child.on("error", (error) => this.end(new Error(`the broker's process failed: ${error.message}`)));
+    this.child.on("error", (error) => this.end(new Error(`the broker's process failed: ${reasonOf(error)}`)));
     this.child.on("exit", (code, signal) => {
       const how = signal === null ? `ended with code ${code}` : `was ended by ${signal}`;
       this.end(new Error(`the broker's process ${how}${this.stderr === "" ? "" : `: ${this.stderr.trim()}`}`));

@@ -5,6 +5,7 @@
  */
 import { ApiKey } from "../../src/protocol/ApiKeys.ts";
 import { SeededRandom } from "../simulation/SeededRandom.ts";
+import { checkNames, checkNumber, checkSeed, shown } from "./Options.ts";
 
 /**
  * `rebalance`: a member's session ends, as if it had not been heard of for too long. `coordinatorMove`: a group's or a
@@ -122,8 +123,18 @@ const HITS: Readonly<Record<FaultKind, ReadonlySet<number> | undefined>> = {
   ]),
 };
 
-/** Throws a `RangeError` that names what is wrong. */
+const NAMES = Object.fromEntries(KINDS.map((kind) => [kind, true as const]));
+const OPTIONS: Record<keyof FaultOptions, true> = {
+  seed: true,
+  kinds: true,
+  rate: true,
+  maxDelayMs: true,
+  atMost: true,
+};
+
+/** Throws an error that names what is wrong. */
 export const planFaults = (options: FaultOptions | number | string): FaultPlan => {
+  if (typeof options === "object") checkNames("faults", options, OPTIONS);
   const {
     seed,
     kinds,
@@ -131,19 +142,19 @@ export const planFaults = (options: FaultOptions | number | string): FaultPlan =
     maxDelayMs = 300,
     atMost = {},
   } = typeof options === "object" ? options : { seed: options };
+  checkSeed("faults: seed", seed);
+  if (!Array.isArray(kinds)) checkNames("faults: kinds", kinds ?? {}, NAMES);
+  checkNames("faults: atMost", atMost, NAMES);
   const random = new SeededRandom(`${seed}/plan`);
   const chances = {} as Record<FaultKind, number>;
   const named: Readonly<Partial<Record<string, number>>> = Array.isArray(kinds)
-    ? Object.fromEntries(kinds.map((kind) => [kind, DEFAULT_CHANCES[kind as FaultKind] ?? Number.NaN]))
+    ? Object.fromEntries(kinds.map((kind) => [kind, usualChance(kind)]))
     : (kinds ?? DEFAULT_CHANCES);
   for (const [kind, chance] of Object.entries(named)) {
-    if (!(chance !== undefined && chance >= 0 && chance <= 1) || DEFAULT_CHANCES[kind as FaultKind] === undefined) {
-      throw new RangeError(`faults: ${kind}: ${chance} (allowed: ${KINDS.join(", ")}, each 0 to 1)`);
-    }
+    if (chance === undefined || (typeof chance === "number" && chance >= 0 && chance <= 1)) continue;
+    throw new RangeError(`faults: ${kind} is ${shown(chance)} (allowed: 0 to 1)`);
   }
-  for (const [name, value] of Object.entries({ rate, maxDelayMs, ...atMost })) {
-    if (!(value >= 0)) throw new RangeError(`faults: ${name} is ${value} (allowed: 0 and more)`);
-  }
+  for (const [name, value] of Object.entries({ rate, maxDelayMs, ...atMost })) checkNumber(`faults: ${name}`, value, 0);
   // Seeds differ in what they are made of, too: some are mostly cuts, some mostly rebalances.
   const exact = kinds !== undefined && !Array.isArray(kinds);
   for (const kind of KINDS) {
@@ -151,6 +162,11 @@ export const planFaults = (options: FaultOptions | number | string): FaultPlan =
     chances[kind] = Math.min(1, (named[kind] ?? 0) * rate * (exact ? 1 : weight));
   }
   return { seed: String(seed), chances, maxDelayMs, atMost: { ...DEFAULT_AT_MOST, ...atMost } };
+};
+
+const usualChance = (kind: FaultKind): number => {
+  if (KINDS.includes(kind)) return DEFAULT_CHANCES[kind];
+  throw new RangeError(`faults: ${shown(kind)} (allowed: ${KINDS.join(", ")})`);
 };
 
 /** What happens to a request; undefined: nothing. */

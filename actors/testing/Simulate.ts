@@ -6,6 +6,7 @@
 import type { ClientPlatform } from "../../src/client/ClientPlatform.ts";
 import type { PowerCut } from "../simulation/PowerCut.ts";
 import type { ClientOptions, KafkaClient } from "./KafkaClient.ts";
+import { checkNames, checkNumber, checkSeed, checkSettings, checkTopics, shown } from "./Options.ts";
 import type { RecordedHistory } from "./RecordedHistory.ts";
 import type { ScenarioFaultKind } from "./Scenario.ts";
 import type { TestTopic } from "./TestBroker.ts";
@@ -169,6 +170,8 @@ export const simulate = async <A>(
   scenario: (world: SimulatedWorld) => Promise<A>,
   options: SimulateOptions,
 ): Promise<Simulated<A>> => {
+  if (typeof scenario !== "function") throw new TypeError(`simulate: ${shown(scenario)} (allowed: a function)`);
+  check(options);
   // The build for Node makes it a constant: nothing of Bun's is in it.
   if (process.versions.bun !== undefined) {
     const { runScenario } = await import("./UserWorld.ts");
@@ -181,3 +184,47 @@ export const simulate = async <A>(
 
 /** One world after the other: while one goes on nothing else in the process does. */
 let turns: Promise<unknown> = Promise.resolve();
+
+const OPTIONS: Record<keyof SimulateOptions, true> = {
+  seed: true,
+  topics: true,
+  config: true,
+  faults: true,
+  latencyMs: true,
+  restartMs: true,
+  maxTimeMs: true,
+  check: true,
+  trace: true,
+};
+const FAULT: Record<keyof SimulatedFault, true> = { kind: true, atMs: true, forMs: true, cut: true };
+const DRAWN_FAULTS: Record<keyof SimulatedFaultOptions, true> = { kinds: true, count: true, withinMs: true };
+
+const check = (options: SimulateOptions): void => {
+  checkNames("simulate", options, OPTIONS);
+  const { seed, topics, config, faults, latencyMs = 0, restartMs = 0, maxTimeMs = 0 } = options;
+  checkSeed("simulate: seed", seed);
+  checkTopics("simulate: topics", topics);
+  checkSettings("simulate: config", config);
+  for (const [name, value] of Object.entries({ latencyMs, restartMs, maxTimeMs })) {
+    checkNumber(`simulate: ${name}`, value, 0);
+  }
+  if (faults !== undefined) checkFaults(faults);
+};
+
+const checkFaults = (faults: NonNullable<SimulateOptions["faults"]>): void => {
+  if (!isList(faults)) {
+    checkNames("simulate: faults", faults, DRAWN_FAULTS);
+    const { count = 0, withinMs = 0 } = faults;
+    for (const [name, value] of Object.entries({ count, withinMs })) checkNumber(`simulate: faults: ${name}`, value, 0);
+    return;
+  }
+  for (const fault of faults) {
+    checkNames("simulate: faults", fault, FAULT);
+    for (const name of ["atMs", "forMs"] as const) {
+      checkNumber(`simulate: faults: ${name} of ${fault.kind}`, fault[name], 0);
+    }
+  }
+};
+
+const isList = (faults: NonNullable<SimulateOptions["faults"]>): faults is ReadonlyArray<SimulatedFault> =>
+  Array.isArray(faults);

@@ -10,6 +10,7 @@ import type { HostDisk, HostEvents, HostedBroker, HostOptions } from "./BrokerHo
 import { type FaultOptions, type InjectedFault, planFaults, SPARED_CLIENT_ID } from "./FaultDecisions.ts";
 import { type ClientOptions, KafkaClient } from "./KafkaClient.ts";
 import type { ClientPlatform } from "./KafkaConnection.ts";
+import { checkNames, checkSettings, checkTopic, checkTopics, shown } from "./Options.ts";
 
 export type { PowerCut } from "../simulation/PowerCut.ts";
 
@@ -97,6 +98,7 @@ const LOG_LINES = 1000;
  * Rejects with one clear line per problem when a setting is wrong, a port taken or a directory in use.
  */
 export const testBroker = async (options: TestBrokerOptions = {}): Promise<TestBroker> => {
+  check(options);
   const lines: string[] = [];
   const log = (level: LogLevel, message: string): void => {
     lines.push(`${level} ${message}`);
@@ -117,6 +119,34 @@ export const testBroker = async (options: TestBrokerOptions = {}): Promise<TestB
     throw error;
   }
   return broker;
+};
+
+const OPTIONS: Record<keyof TestBrokerOptions, true> = {
+  config: true,
+  topics: true,
+  disk: true,
+  clusterId: true,
+  faults: true,
+  log: true,
+};
+
+const check = (options: TestBrokerOptions): void => {
+  checkNames("testBroker", options, OPTIONS);
+  const { topics, config, disk, clusterId, log } = options;
+  checkTopics("testBroker: topics", topics);
+  checkSettings("testBroker: config", config);
+  // Anything else would be a place on this machine's own disk that nobody has named.
+  const named =
+    typeof disk === "object" && disk !== null && typeof disk.directory === "string" && disk.directory !== "";
+  if (!(disk === undefined || disk === "memory" || disk === "temporary" || named)) {
+    throw new TypeError(`testBroker: disk is ${shown(disk)} (allowed: "memory", "temporary" or { directory })`);
+  }
+  if (!(clusterId === undefined || (typeof clusterId === "string" && clusterId !== ""))) {
+    throw new TypeError(`testBroker: clusterId is ${shown(clusterId)} (allowed: a text)`);
+  }
+  if (!(log === undefined || typeof log === "function")) {
+    throw new TypeError(`testBroker: log is ${shown(log)} (allowed: a function)`);
+  }
 };
 
 /** The build for Node makes `process.versions.bun` a constant: nothing of Bun's is in it. */
@@ -171,7 +201,8 @@ class RunningTestBroker implements TestBroker {
     return this.hosted.address.directory;
   }
 
-  createTopic(topic: string | TestTopic): Promise<void> {
+  async createTopic(topic: string | TestTopic): Promise<void> {
+    checkTopic("createTopic", topic);
     return this.createTopics([topic]);
   }
 

@@ -1,6 +1,6 @@
 /** The launcher: arguments, exit codes and signals go through it as if it were not there. */
 import { afterAll, expect, test } from "bun:test";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -41,4 +41,25 @@ test("the broker's own options reach it: --version answers and ends", async () =
   const child = Bun.spawn([process.execPath, launcher, "--version"], { stdout: "pipe", stderr: "pipe" });
   expect(await new Response(child.stdout).text()).toMatch(/^odradek \d+\.\d+\.\d+ \(Kafka 4\.3\.1\)\n$/);
   expect(await child.exited).toBe(0);
+});
+
+test("an installed package runs the Bun that an install script has moved, and simulates nothing", async () => {
+  const installed = join(directory, "installed");
+  const bin = join(installed, "node_modules", "bun", "bin");
+  for (const folder of [bin, join(installed, "scripts")]) mkdirSync(folder, { recursive: true });
+  copyFileSync(launcher, join(installed, "scripts", "run.mjs"));
+  // Later than any Bun there is, so that no other will do.
+  writeFileSync(join(installed, "package.json"), '{ "dependencies": { "bun": "99.0.0" } }');
+  writeFileSync(join(bin, "..", "package.json"), '{ "name": "bun" }');
+  const script = '#!/bin/sh\nif [ "$1" = --version ]; then echo 99.0.0; else echo "it ran $2"; fi\n';
+  writeFileSync(join(bin, "bun.exe"), script, { mode: 0o755 });
+  const run = (...args: string[]) =>
+    Bun.spawnSync([process.execPath, join(installed, "scripts", "run.mjs"), ...args], {
+      stdout: "pipe",
+      stderr: "pipe",
+    });
+  expect(run("--port").stdout.toString()).toBe("it ran --port\n");
+  const simulate = run("simulate", "--seeds", "2");
+  expect(simulate.stderr.toString()).toContain("simulate is for a clone");
+  expect(simulate.exitCode).toBe(1);
 });

@@ -75,10 +75,15 @@ describe("a decision", () => {
 
   test.each([
     [{ seed: 1, kinds: ["earthquake" as FaultKind] }, /earthquake.*allowed: .*rebalance/],
-    [{ seed: 1, kinds: { crash: 2 } }, /crash: 2 .*0 to 1/],
+    [{ seed: 1, kinds: { crash: 2 } }, /crash is 2 .*0 to 1/],
+    [{ seed: 1, kinds: { earthquake: 1 } as object }, /earthquake.*allowed: .*rebalance/],
+    [{} as { seed: number }, /seed is undefined/],
+    [{ seed: Number.NaN }, /seed is NaN/],
+    [{ seed: 1, rates: 2 } as { seed: number }, /rates \(allowed: seed/],
     [{ seed: 1, rate: -1 }, /rate is -1/],
     [{ seed: 1, maxDelayMs: Number.NaN }, /maxDelayMs is NaN/],
     [{ seed: 1, atMost: { crash: -1 } }, /crash is -1/],
+    [{ seed: 1, atMost: { earthquake: 1 } as object }, /earthquake.*allowed: .*rebalance/],
   ])("what cannot be is refused: %j", (options, message) => {
     expect(() => planFaults(options)).toThrow(message);
   });

@@ -169,6 +169,16 @@ describe("what goes wrong is a SimulationFailure with the seed:", () => {
   test.each([
     [{ faults: { kinds: ["earthquake"] } }, "simulate: faults: earthquake (allowed: power cut, kill,"],
     [{ faults: [{ kind: "earthquake", atMs: 0, forMs: 1 }] }, "simulate: faults: earthquake (allowed:"],
+    [{ faults: [{ kind: "kill", atMs: -1, forMs: 1 }] }, "simulate: faults: atMs of kill is -1 (allowed: 0 and more)"],
+    [{ faults: [{ kind: "kill", atMs: 1 }] }, "simulate: faults: forMs of kill is undefined (allowed: 0 and more)"],
+    [{ faults: { counts: 3 } }, "simulate: faults: counts (allowed: kinds, count, withinMs)"],
+    [{ faults: { count: -1 } }, "simulate: faults: count is -1 (allowed: 0 and more)"],
+    [{ faults: 5 }, "simulate: faults: 5 (allowed: an object with kinds, count, withinMs)"],
+    [{ fault: {} }, "simulate: fault (allowed: seed, topics"],
+    [{ seed: undefined }, "simulate: seed is undefined (allowed: a number or a text)"],
+    [{ latencyMs: -1 }, "simulate: latencyMs is -1 (allowed: 0 and more)"],
+    [{ restartMs: Number.NaN }, "simulate: restartMs is NaN (allowed: 0 and more)"],
+    [{ topics: "orders" }, 'simulate: topics: "orders" (allowed: a list)'],
     [{ config: { "log.dirs": "/tmp" } }, "simulate: log.dirs is decided by the world"],
     [{ config: { "no.such.key": 1 } }, "no.such.key"],
   ])("%j is refused", async (options, message) => {

@@ -176,6 +176,22 @@ describe("a test broker", () => {
     expect(readdirSync("/proc/self/fd").length).toBeLessThanOrEqual(before);
   });
 
+  test.each([
+    [{ disk: "ram" }, 'testBroker: disk is "ram" (allowed: "memory", "temporary" or { directory })'],
+    [{ disk: {} }, 'testBroker: disk is {} (allowed: "memory", "temporary" or { directory })'],
+    [{ topic: ["t"] }, "testBroker: topic (allowed: config, topics, disk, clusterId, faults, log)"],
+    [{ topics: "orders" }, 'testBroker: topics: "orders" (allowed: a list)'],
+    [{ topics: [{ name: "t", partition: 3 }] }, "testBroker: topics: partition (allowed: name, partitions, config)"],
+    [{ topics: [{ partitions: 3 }] }, "testBroker: topics: name is undefined (allowed: a text)"],
+    [{ config: "a=b" }, 'testBroker: config: "a=b" (allowed: an object of settings)'],
+    [{ clusterId: 5 }, "testBroker: clusterId is 5 (allowed: a text)"],
+    [{ log: "lines" }, 'testBroker: log is "lines" (allowed: a function)'],
+    [{ faults: null }, "faults: null (allowed: an object with seed, kinds, rate, maxDelayMs, atMost)"],
+    [null, "testBroker: null (allowed: an object with config, topics, disk, clusterId, faults, log)"],
+  ])("what nobody has typed is refused before anything starts: %j", async (options, message) => {
+    expect(await failure(testBroker(options as unknown as TestBrokerOptions))).toBe(message);
+  });
+
   test("HTTP and WebSockets are served when they are asked for, and die and come back with the broker", async () => {
     await using broker = await testBroker({ topics: ["t"], config: { "http.listeners": "http://127.0.0.1:0" } });
     const url = broker.http!;
