@@ -5,6 +5,7 @@
  */
 import type { BrokerConfig } from "../src/config/BrokerConfig.ts";
 import type { TopicConfig } from "../src/config/TopicConfig.ts";
+import { partitionDirectory } from "../src/log/Checkpoints.ts";
 import type { LogSegment } from "../src/log/LogSegment.ts";
 import { RetentionScan } from "../src/log/Retention.ts";
 import type { PartitionView } from "../src/partition/PartitionView.ts";
@@ -111,11 +112,19 @@ export class LogMaintenance {
 
   /** One round of retention over every partition. */
   async retain(): Promise<void> {
+    const { log } = this.environment;
     const expired: Expired[] = [];
     let looked = 0;
     for await (const { partition, config } of this.environment.maintained()) {
       if (this.stopped) return;
-      const found = await this.expired(partition, config);
+      const found = await this.expired(partition, config).catch((error: unknown) => {
+        // Of this log alone: the others' records expire all the same.
+        log(
+          "error",
+          `${partitionDirectory(partition.identity)} cannot be looked through by retention: ${String(error)}`,
+        );
+        return undefined;
+      });
       if (found !== undefined) expired.push(found);
       if (++looked % SLICE === 0) await this.pause(0);
     }

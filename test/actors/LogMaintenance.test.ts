@@ -1,6 +1,7 @@
 /** Retention and DeleteRecords through a whole broker on simulated ports, so that five minutes pass at once. */
 import { describe, expect, test } from "bun:test";
 import { DATA } from "../../actors/simulation/SimulatedBroker.ts";
+import { EARLIEST } from "../../actors/testing/KafkaClient.ts";
 import { ApiKey } from "../../src/protocol/ApiKeys.ts";
 import { Errors } from "../../src/protocol/Errors.ts";
 import { HEADER_SIZE } from "../../src/record/RecordBatch.ts";
@@ -89,16 +90,37 @@ describe("retention", () => {
     });
   });
 
+  /** A topic that loses everything after an hour, and the records of its first segment to compaction before. */
+  const emptiedLater = async ({ client, process }: World, topic: string): Promise<void> => {
+    const lag = { "min.compaction.lag.ms": String(HOUR / 2), "min.cleanable.dirty.ratio": "0" };
+    const configs = { ...SMALL, ...lag, "cleanup.policy": "compact,delete", "retention.ms": String(HOUR) };
+    await client.createTopic(topic, { configs });
+    const producer = client.producer();
+    for (const key of ["a", "b", "a", "b", "c", "d"]) {
+      const record = { key: Buffer.from(key), value: new Uint8Array(500), timestamp: process.clock.wall() };
+      await producer.send(topic, 0, [record]);
+    }
+  };
+
+  test("a log that cannot be read is told, and keeps no other from losing what has expired", () => {
+    simulated(async (first) => {
+      await emptiedLater(first, "s");
+      await emptiedLater(first, "t");
+      await emptiedLater(first, "u");
+      await first.client.sleep(40 * MINUTE);
+      const one = await first.restart();
+      one.disk.beforeOperation = ({ kind, path }) =>
+        kind === "read" && path.startsWith(`${DATA}/t-0/`) ? { error: "EIO" } : undefined;
+      await one.client.sleep(26 * MINUTE);
+      const starts = ["s", "t", "u"].map(async (name) => (await one.client.listOffset(name, 0, EARLIEST)).offset);
+      expect(await Promise.all(starts)).toEqual([6, 0, 6]);
+      expect(one.logged.some((line) => line.startsWith("t-0 cannot be looked through"))).toBe(true);
+    });
+  });
+
   test("by age, of a compacted topic: what compaction emptied is as old as what was in it, not as its new file", () => {
     simulated(async (one) => {
-      const lag = { "min.compaction.lag.ms": String(HOUR / 2), "min.cleanable.dirty.ratio": "0" };
-      const configs = { ...SMALL, ...lag, "cleanup.policy": "compact,delete", "retention.ms": String(HOUR) };
-      await one.client.createTopic("t", { configs });
-      const producer = one.client.producer();
-      for (const key of ["a", "b", "a", "b", "c", "d"]) {
-        const record = { key: Buffer.from(key), value: new Uint8Array(500), timestamp: one.process.clock.wall() };
-        await producer.send("t", 0, [record]);
-      }
+      await emptiedLater(one, "t");
       const [first] = one.files().filter((name) => name.endsWith(".log"));
       await one.client.sleep(40 * MINUTE);
       expect(one.process.disk.fileSize(`${DATA}/t-0/${first}`)).toBe(HEADER_SIZE);
