@@ -11,7 +11,12 @@ import { type KafkaClient, type TestBroker, testBroker } from "../../actors/test
 
 /** Writes an invoice for every order, until there are `orders` of them. Throws when an invoice cannot be written. */
 const invoice = async (client: KafkaClient, orders: number, commit: "before" | "after"): Promise<void> => {
-  const consumer = client.consumer({ groupId: "invoicing", autoOffsetReset: "earliest", heartbeatIntervalMs: 50 });
+  const consumer = client.consumer({
+    groupId: "invoicing",
+    autoOffsetReset: "earliest",
+    heartbeatIntervalMs: 50,
+    sessionTimeoutMs: 6000,
+  });
   const producer = client.producer({ deliveryTimeoutMs: 50 });
   consumer.subscribe(["orders"]);
   try {
