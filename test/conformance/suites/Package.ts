@@ -25,7 +25,7 @@ const install = async (): Promise<string> => {
   await run("npm", ["pack", "--pack-destination", directory, "--loglevel=error"], { cwd: repository });
   const [packed] = (await readdir(directory)).filter((name) => name.endsWith(".tgz"));
   assert(packed !== undefined, "npm pack made nothing");
-  const arguments_ = ["install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error"];
+  const arguments_ = ["install", "--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error"];
   await run("npm", [...arguments_, join(directory, packed)], { cwd: project, timeoutMs: 300_000 });
   return project;
 };
