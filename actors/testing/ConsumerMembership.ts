@@ -99,9 +99,9 @@ export class ConsumerMembership implements GroupMembership {
       await this.owner.revoke(owned);
       this.emit({ type: "released", partitions: owned });
     }
-    const known = this.epoch > JOINING;
     this.abandon();
-    if (!known) return;
+    // Also when it is not known yet whether the group has it: its first heartbeat may be under way.
+    if (!this.started) return;
     const { groupId, groupInstanceId } = this.options;
     const memberEpoch = groupInstanceId === null ? LEAVING : LEAVING_FOR_A_WHILE;
     try {

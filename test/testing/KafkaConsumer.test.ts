@@ -317,6 +317,37 @@ test("a member commits by the generation whose assignment it has taken over, not
   });
 });
 
+test.each(["classic", "consumer"] as const)(
+  "whoever is closed while it joins is not waited for (%s)",
+  (groupProtocol) => {
+    playClients(
+      async (scene) => {
+        await scene.client().createTopic("t", { partitions: 2 });
+        const consumer = (): KafkaConsumer => {
+          const one = scene.client().consumer({ groupId: "g", heartbeatIntervalMs: 100, groupProtocol });
+          one.subscribe(["t"]);
+          return one;
+        };
+        const anchor = consumer();
+        const waited: number[] = [];
+        for (let ms = 0; ms < 100; ms += 5) {
+          await pollAll(scene, [anchor], () => anchor.assignment.length === 2);
+          const [closed, next] = [consumer(), consumer()];
+          await closed.poll(ms);
+          const began = scene.world.clock.now;
+          await closed.close(2000);
+          await pollAll(scene, [anchor, next], () => next.assignment.length === 1);
+          waited.push(scene.world.clock.now - began);
+          await next.close(2000);
+        }
+        // Sessions are 45 seconds long.
+        expect(Math.max(...waited)).toBeLessThan(10_000);
+      },
+      { seeds: 3, settings: { "group.consumer.session.timeout.ms": "45000" } },
+    );
+  },
+);
+
 describe("what a group refuses", () => {
   test(
     "a subscription by pattern grows with the topics",
