@@ -9,19 +9,22 @@ import { TransactionBook } from "../../actors/testing/TransactionBook.ts";
 const P0 = { topic: "t", partition: 0 };
 const P1 = { topic: "t", partition: 1 };
 
+/** How far a member's own clock is ahead of the book's. */
+const AHEAD = 7_000_000;
+
 class Group {
   now = 0;
   readonly book = new GroupBook(() => this.now);
 
   /** Something happens to a member, then so many milliseconds pass. */
   tell(instance: number, news: GroupNews, passMs = 1, generation = 1): this {
-    this.book.observe({ group: "g", instance, memberId: `m${instance}`, generation, ...news }, this.now);
+    this.book.observe({ group: "g", instance, memberId: `m${instance}`, generation, ...news }, this.now + AHEAD);
     this.now += passMs;
     return this;
   }
 
   heartbeat(instance: number, passMs = 1, isBlind = false): this {
-    return this.tell(instance, { type: "heartbeat", sentAt: this.now, sessionTimeoutMs: 100, isBlind }, passMs);
+    return this.tell(instance, { type: "heartbeat", sentAt: this.now + AHEAD, sessionTimeoutMs: 100, isBlind }, passMs);
   }
 
   joins(instance: number, leader: string, generation: number): this {
@@ -58,6 +61,26 @@ describe("groups", () => {
     late.tell(1, { type: "owned", partitions: [P0] }).heartbeat(1);
     late.tell(0, { type: "owned", partitions: [P0] }).tell(0, { type: "lost", partitions: [P0] });
     expect(late.heartbeat(1).book.judge()).toEqual([]);
+  });
+
+  test("who joins again after its session has owned nothing in between", () => {
+    const group = new Group().tell(0, { type: "owned", partitions: [P0] }).heartbeat(0, 200);
+    group
+      .tell(1, { type: "owned", partitions: [P0] })
+      .heartbeat(1)
+      .tell(1, { type: "released", partitions: [P0] });
+    group.joins(0, "m0", 2).heartbeat(0);
+    expect(group.tell(0, { type: "lost", partitions: [P0] }).book.judge()).toEqual([]);
+  });
+
+  test("everybody who is given a partition while its first owner still has it is told", () => {
+    const group = new Group().tell(0, { type: "owned", partitions: [P0] }).heartbeat(0);
+    for (const next of [1, 2])
+      group
+        .tell(next, { type: "owned", partitions: [P0] })
+        .heartbeat(next)
+        .tell(next, { type: "released", partitions: [P0] });
+    expect(group.tell(0, { type: "released", partitions: [P0] }).book.judge()).toHaveLength(2);
   });
 
   test("a heartbeat that is answered keeps a session that seemed to be over", () => {
@@ -109,6 +132,8 @@ describe("groups", () => {
     expect(twice.book.judge()).toEqual(["G4: generation 3 of g is led by m0 and by m1"]);
     const back = new Group().joins(0, "m0", 3).tell(0, synced, 1, 3).joins(0, "m0", 2).tell(0, synced, 1, 2);
     expect(back.book.judge()).toEqual(["G1: m0 of g went from generation 3 to 2"]);
+    const again = new Group().joins(0, "m0", 3).tell(0, synced, 1, 3).tell(0, synced, 1, 3);
+    expect(again.book.judge()).toEqual([]);
     const other = new Group().joins(0, "m0", 1);
     other.tell(0, { type: "assigned", assignment: new Map([["m0", [P1]]]) }).tell(0, synced);
     expect(other.book.judge()).toEqual(["G3: m0 of g was given something else than its leader decided"]);
@@ -150,6 +175,10 @@ describe("groups", () => {
   test("what is unknown, repeated, or under way may be seen", () => {
     const clean: Array<(group: Group) => void> = [
       (group) => fetch(group, -1),
+      (group) => {
+        commit(group, 0);
+        fetch(group, 0);
+      },
       (group) => {
         commit(group, 5);
         commit(group, 7);
@@ -262,12 +291,19 @@ describe("records that vanish", () => {
   });
 
   test("a tombstone goes when it is old enough, and with it its key", () => {
+    // One that another record has replaced takes nothing with it.
+    const alive = book({ value: null }, {});
+    expect(alive.judgeCompacted(0, [], false)).toEqual(["C1: the last record of k, 0@1=1, is gone"]);
     const dead = book({}, { value: null });
     expect(dead.judgeCompacted(0, [], false)).toEqual([]);
     expect(dead.judgeCompacted(0, [], true)).toEqual(["C1: the last record of k, 0@1=null, is gone"]);
     expect(dead.judgeCompacted(0, [found(1, null)], true)).toEqual([]);
     const unknown = book({}, { value: null, outcome: "info", offset: undefined });
     expect(unknown.judgeCompacted(0, [], false)).toEqual([]);
+    // Of a key that nothing was acknowledged for, nothing need be there.
+    const doubtful = book({ outcome: "info", offset: undefined });
+    expect(doubtful.judgeCompacted(0, [], true)).toEqual([]);
+    expect([alive.acknowledged, unknown.acknowledged, doubtful.acknowledged]).toEqual([2, 1, 0]);
   });
 
   test("what is there is what was written there, once", () => {
@@ -289,8 +325,13 @@ describe("records that vanish", () => {
     expect(three.judgeExpiring(0, last, 2, 5)).toEqual(["Ret1: 0@1=1 was deleted before its time"]);
     expect(three.judgeExpiring(0, last, 1, 5)).toEqual(["lost: 0@1=1 is behind the log start"]);
     expect(three.judgeExpiring(0, [found(1, 1, null), ...last], 2, 15)).toEqual(["Ret3: 0@1 is below the log start"]);
+    three.deleting(0, 1);
+    expect(three.judgeExpiring(0, last, 2, 5)).toEqual(["Ret1: 0@1=1 was deleted before its time"]);
     three.deleting(0, 2);
     expect(three.judgeExpiring(0, last, 2, 5)).toEqual([]);
+    // Other partitions' records and those of unknown place are not missed.
+    const others = book({ name: null, key: 1 }, { name: null, offset: undefined, outcome: "info" });
+    expect(others.judgeExpiring(0, [], 0, 0)).toEqual([]);
   });
 });
 
