@@ -5,9 +5,9 @@
 import type { Plan } from "../testing/Scenario.ts";
 import type { RunResult } from "./ScenarioRun.ts";
 
-/** What kind of failure it is: the words before the first colon or number. */
+/** What kind of failure it is: a rule's name (`G1a`, `T9`), or else the words before the first colon or number. */
 export const failureOf = (violations: ReadonlyArray<string>): string =>
-  (violations[0] ?? "").split(/[:\d]/, 1)[0]!.trim();
+  /^(?:[A-Z][A-Za-z]*\d+[a-z]*(?=[:-])|[^:\d]*)/.exec(violations[0] ?? "")![0].trim();
 
 const without = <A>(list: ReadonlyArray<A>, from: number, count: number): A[] => [
   ...list.slice(0, from),
