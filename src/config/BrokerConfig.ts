@@ -66,6 +66,13 @@ export function validateBrokerConfig(name: string, value: string, allowed = fals
   return undefined;
 }
 
+/** Why the cleaners cannot share this memory, in Kafka's words, or undefined. */
+export function cleanerMemoryProblem(config: BrokerConfig): string | undefined {
+  const each = Math.trunc(config.number("log.cleaner.dedupe.buffer.size") / config.number("log.cleaner.threads"));
+  if (each > 1024 * 1024) return undefined;
+  return "requirement failed: log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread.";
+}
+
 /** Older or coarser names that also set a key, the key itself first (`DynamicBrokerConfig.brokerConfigSynonyms`). */
 const synonymNames = new Map<string, ReadonlyArray<string>>([
   ["log.roll.ms", ["log.roll.ms", "log.roll.hours"]],
@@ -154,7 +161,7 @@ export class BrokerConfig {
   }
 
   /** Whether file, environment, overrides or a change at run time set the key. */
-  isSet(name: BrokerKey): boolean {
+  isSet(name: string): boolean {
     return this.settings.has(name) || this.dynamic.has(name) || this.dynamicDefault.has(name);
   }
 

@@ -3,7 +3,7 @@
  * `ConfigAdminManager`): which keys can change, for one broker or for all, and to what. Pure; the answers are Kafka
  * 4.3.1's own texts, its wrapped ones included, because tools show them.
  */
-import { type BrokerConfig, brokerConfigKey, validateBrokerConfig } from "./BrokerConfig.ts";
+import { type BrokerConfig, brokerConfigKey, cleanerMemoryProblem, validateBrokerConfig } from "./BrokerConfig.ts";
 
 /** `AlterConfigOp.OpType`. */
 export const ConfigOperation = { SET: 0, DELETE: 1, APPEND: 2, SUBTRACT: 3 } as const;
@@ -81,6 +81,9 @@ export const dynamicSettingsProblem = (
           "Cannot update these configs at default cluster level, broker id must be specified",
           names.filter(isPerBroker),
         )) ??
+    cleanerMemoryProblem(
+      perBroker ? config.withDynamic(settings, config.dynamicDefault) : config.withDynamic(config.dynamic, settings),
+    ) ??
     threadProblem(config, settings)
   );
 };

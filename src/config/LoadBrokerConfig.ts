@@ -3,7 +3,13 @@
  * Kafka's image, then `--override`; later wins. An unknown key is a warning (compose files carry many), a value that
  * cannot be is an error that names key, value and what is allowed. Pure: the caller reads the file and the environment.
  */
-import { BrokerConfig, brokerConfigKey, brokerConfigNames, validateBrokerConfig } from "./BrokerConfig.ts";
+import {
+  BrokerConfig,
+  brokerConfigKey,
+  brokerConfigNames,
+  cleanerMemoryProblem,
+  validateBrokerConfig,
+} from "./BrokerConfig.ts";
 import { parseProperties } from "./Properties.ts";
 
 export interface ConfigSources {
@@ -128,6 +134,11 @@ function conflicts(config: BrokerConfig): string[] {
     );
   if (config.isSet("inter.broker.listener.name") && config.isSet("security.inter.broker.protocol"))
     errors.push("Only one of inter.broker.listener.name and security.inter.broker.protocol should be set.");
+  const memory = cleanerMemoryProblem(config);
+  if (memory !== undefined) {
+    const [size, threads] = ["log.cleaner.dedupe.buffer.size", "log.cleaner.threads"].map((key) => config.text(key));
+    errors.push(`${memory} (log.cleaner.dedupe.buffer.size ${size}, log.cleaner.threads ${threads})`);
+  }
   for (const kind of ["consumer", "share", "streams"] as const)
     for (const what of ["session.timeout", "heartbeat.interval"] as const) {
       const value = config.number(`group.${kind}.${what}.ms`);

@@ -125,6 +125,16 @@ describe("IncrementalAlterConfigs", () => {
       "Invalid value x for configuration log.retention.ms: Not a number of type LONG",
     ],
     [
+      [BROKER, "1", ["log.cleaner.dedupe.buffer.size", SET, "1048576"]],
+      42,
+      "requirement failed: log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread.",
+    ],
+    [
+      [BROKER, "", ["log.cleaner.dedupe.buffer.size", SET, "1048576"]],
+      42,
+      "requirement failed: log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread.",
+    ],
+    [
       [BROKER, "", ["listeners", SET, "PLAINTEXT://:1"]],
       42,
       "Cannot update these configs at default cluster level, broker id must be specified: [listeners]",

@@ -61,11 +61,18 @@ test.each([
   [["group.consumer.session.timeout.ms=70000"], "group.consumer.session.timeout.ms"],
   [["group.share.min.heartbeat.interval.ms=20000"], "group.share.max.heartbeat.interval.ms"],
   [["broker.id=-5"], "broker.id"],
+  [["log.cleaner.dedupe.buffer.size=1048576"], "log.cleaner.dedupe.buffer.size must be at least 1MB"],
+  [["log.cleaner.dedupe.buffer.size=2097153", "log.cleaner.threads=2"], "per cleaner thread"],
   [["nonsense"], "expected key=value"],
 ])("%j is refused as a whole", (overrides, mentions) => {
   const loaded = loadBrokerConfig({ overrides });
   expect(loaded.config).toBeUndefined();
   expect(loaded.errors.join("\n")).toContain(mentions);
+});
+
+test("a cleaner has more than 1 MiB to itself: one byte more is enough", () => {
+  const overrides = ["log.cleaner.dedupe.buffer.size=2097154", "log.cleaner.threads=2"];
+  expect(loadBrokerConfig({ overrides }).errors).toEqual([]);
 });
 
 test("what Testcontainers' Kafka module sets is taken without a word", () => {
