@@ -157,8 +157,8 @@ function refusal(name: string, definition: ConfigKey, value: ConfigValue): strin
       return value === "" ? describe(name, "", "String must be non-empty") : undefined;
     case "throttledReplicas": {
       const elements = Array.isArray(value) ? value : [];
-      if (elements.length === 0 || elements.join(",") === "*") return undefined;
-      if (elements.every((element) => /^\d+:\d+$/.test(element))) return undefined;
+      // As Kafka has it, what stands between two commas may be nothing.
+      if (elements.join("") === "*" || elements.every((element) => /^(\d+:\d+)?$/.test(element))) return undefined;
       return describe(
         name,
         `[${elements.join(", ")}]`,
@@ -191,9 +191,12 @@ function parseText(name: string, definition: ConfigKey, text: string): Parsed {
       if (!javaDoubleText.test(trimmed))
         return { ok: false, error: describe(name, text, "Not a number of type DOUBLE") };
       return { ok: true, value: Number(trimmed.replace(/[dfDF]$/, "")) };
-    case "LIST":
-      // Kafka 4 drops repeated elements with a warning.
-      return { ok: true, value: [...new Set(splitList(trimmed))] };
+    case "LIST": {
+      const elements = splitList(trimmed);
+      // Kafka 4 drops repeated elements with a warning, but not these.
+      const repeats = definition.valid?.kind === "throttledReplicas";
+      return { ok: true, value: repeats ? elements : [...new Set(elements)] };
+    }
     case "PASSWORD":
       return { ok: true, value: text };
     case "STRING":
@@ -210,8 +213,12 @@ export function parseConfigValue(name: string, definition: ConfigKey, text: stri
   return error === undefined ? parsed : { ok: false, error };
 }
 
-/** A value in the form Kafka prints it (`ConfigDef.convertToString`): "+5" as 5, "TRUE" as true, a list joined by commas. */
+/**
+ * A value in the form Kafka prints it (`ConfigDef.convertToString`): "+5" as 5, "TRUE" as true, a list joined by commas;
+ * an internal key's as it was written.
+ */
 export function printConfigValue(name: string, definition: ConfigKey, text: string): string {
+  if (definition.internal) return text;
   const parsed = parseConfigValue(name, definition, text);
   if (!parsed.ok) return text;
   const { value } = parsed;

@@ -63,3 +63,14 @@ test("a list keeps its order, loses white space and repeats; empty text is no el
   expect(parseConfigValue("k", key, " b ,a,b ")).toEqual({ ok: true, value: ["b", "a"] });
   expect(parseConfigValue("k", key, "")).toEqual({ ok: true, value: [] });
 });
+
+test("throttled replicas: repeats stay, and what stands between commas may be nothing, as in Kafka", () => {
+  const name = "leader.replication.throttled.replicas";
+  const key = list("", mode, "", { kind: "throttledReplicas" });
+  for (const text of ["", "*", ",", "0:1,0:1", "0:1,,", ",,"]) expect(printConfigValue(name, key, text)).toBe(text);
+  for (const text of ["", "*", ",", "*,", "0:1,0:1", "0:1,,"]) expect(parseConfigValue(name, key, text).ok).toBe(true);
+  for (const text of ["*,*", "*,0:1", ",x", "0:1:2", "0"]) {
+    const parsed = parseConfigValue(name, key, text);
+    expect(parsed.ok ? text : parsed.error).toStartWith(`Invalid value [${text.replaceAll(",", ", ")}] for`);
+  }
+});
