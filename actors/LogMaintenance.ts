@@ -25,8 +25,6 @@ export interface LogMaintenanceEnvironment {
   readonly log: (level: "info" | "warn" | "error", message: string) => void;
 }
 
-/** Kafka's `log.initial.task.delay.ms`. */
-const INITIAL_DELAY_MS = 30_000;
 /** Partitions looked at before other work gets a turn. */
 const SLICE = 64;
 /** A reader still has a segment that is to go: looked at again after this. */
@@ -52,8 +50,7 @@ export class LogMaintenance {
     const { config } = environment;
     this.checkpointedStarts = this.logStarts();
     this.every("log.flush.offset.checkpoint.interval.ms", undefined, () => this.checkpoint());
-    const first = Math.min(INITIAL_DELAY_MS, config().number("log.retention.check.interval.ms"));
-    this.every("log.retention.check.interval.ms", first, () => this.retain());
+    this.every("log.retention.check.interval.ms", config().number("log.initial.task.delay.ms"), () => this.retain());
   }
 
   stop(): void {

@@ -246,7 +246,11 @@ export const SCENARIOS: ReadonlyArray<Scenario> = [
     windows: 24,
     steps: 24,
     topics: [{ name: TOPIC, configs: compacted, vanishing: true }],
-    settings: () => ({ "log.cleaner.backoff.ms": "30", "log.retention.check.interval.ms": "100" }),
+    settings: () => ({
+      "log.cleaner.backoff.ms": "30",
+      "log.retention.check.interval.ms": "100",
+      "log.initial.task.delay.ms": "100",
+    }),
   },
   {
     name: "retention",
@@ -259,7 +263,7 @@ export const SCENARIOS: ReadonlyArray<Scenario> = [
     windows: 24,
     steps: 24,
     topics: [{ name: TOPIC, configs: expiring, vanishing: true }],
-    settings: () => ({ "log.retention.check.interval.ms": "50", "log.initial.task.delay.ms": "20" }),
+    settings: () => ({ "log.retention.check.interval.ms": "50", "log.initial.task.delay.ms": "50" }),
   },
   {
     name: "upgrade",

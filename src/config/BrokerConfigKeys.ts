@@ -123,7 +123,7 @@ export const brokerConfigKeys = {
   "log.message.timestamp.before.max.ms": long(longMax, clusterWide, "How far a record's timestamp may lie before the broker's clock.", atLeast(0)),
   "log.message.timestamp.after.max.ms": long(3600000, clusterWide, "How far a record's timestamp may lie after the broker's clock.", atLeast(0)),
   "log.dir.failure.timeout.ms": long(30000, readOnly, "How long a broker may be unable to tell the controller of a failed directory before it stops.", atLeast(1)),
-  "log.initial.task.delay.ms": long(30000, readOnly, "Wait after start before retention, flushing and checkpoints begin.", atLeast(0), { internal: true }),
+  "log.initial.task.delay.ms": long(30000, readOnly, "Wait after start before retention begins.", atLeast(0), { internal: true }),
   "num.recovery.threads.per.data.dir": int(2, clusterWide, "Kafka's threads for recovery at start, per directory.", atLeast(1)),
   "num.replica.alter.log.dirs.threads": int(null, readOnly, "Kafka's threads that move replicas between directories; unset: one per directory."),
 

@@ -72,12 +72,12 @@ export function describeTopicConfigs(config: TopicConfig, names?: ReadonlyArray<
   return rows;
 }
 
-/** A broker's rows: every key, and what its file sets beyond them. */
+/** A broker's rows: every key, internal ones only where they are set, and what its file sets beyond them. */
 export function describeBrokerConfigs(config: BrokerConfig, names?: ReadonlyArray<string> | null): ConfigRow[] {
   const rows: ConfigRow[] = [];
   for (const name of new Set([...brokerConfigNames(), ...config.settings.keys(), ...config.dynamic.keys()])) {
     const definition = brokerConfigKey(name);
-    if ((definition?.internal && !config.dynamic.has(name)) || (names && !names.includes(name))) continue;
+    if ((definition?.internal && !config.isSet(name)) || (names && !names.includes(name))) continue;
     const readOnly = definition === undefined || definition.mode === "read-only";
     if (name === "broker.id") rows.push(brokerId(config, definition));
     else rows.push(row(name, definition, config.text(name), config.synonyms(name), readOnly));

@@ -90,6 +90,20 @@ describe("retention", () => {
     });
   });
 
+  test("begins log.initial.task.delay.ms after the start, however often it looks from then on", () => {
+    simulated(
+      async (one) => {
+        await one.client.createTopic("t", { configs: { "retention.ms": "1000" } });
+        await append(one, 1);
+        await one.client.sleep(35 * MINUTE);
+        expect(await offsets(one)).toEqual([0, 1]);
+        await one.client.sleep(10 * MINUTE);
+        expect(await offsets(one)).toEqual([1, 1]);
+      },
+      { settings: { "log.initial.task.delay.ms": String(40 * MINUTE) } },
+    );
+  });
+
   /** A topic that loses everything after an hour, and the records of its first segment to compaction before. */
   const emptiedLater = async ({ client, process }: World, topic: string): Promise<void> => {
     const lag = { "min.compaction.lag.ms": String(HOUR / 2), "min.cleanable.dirty.ratio": "0" };

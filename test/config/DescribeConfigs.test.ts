@@ -128,12 +128,21 @@ test("a topic is described as Kafka describes it: 33 rows, values, sources, syno
   expect(byName(rows)).toEqual(kafka.topicRows as ReturnType<typeof byName>);
 });
 
-test("an internal key is described where the topic sets it", () => {
-  const rows = describeTopicConfigs(topicConfigOf(broker, { "internal.segment.bytes": "1000" }));
-  expect(rows.find(({ name }) => name === "internal.segment.bytes")).toMatchObject({
-    value: "1000",
-    source: ConfigSource.DYNAMIC_TOPIC_CONFIG,
-  });
+test("an internal key is described where the topic sets it, as it was written", () => {
+  const name = "internal.segment.bytes";
+  const [row] = describeTopicConfigs(topicConfigOf(broker, { [name]: "+1000" }), [name]);
+  const source = ConfigSource.DYNAMIC_TOPIC_CONFIG;
+  expect(row).toMatchObject({ value: "+1000", source, synonyms: [{ name, value: "+1000", source }] });
+});
+
+test("an internal key is described where the broker's file or its dynamic settings have it", () => {
+  const name = "log.initial.task.delay.ms";
+  const rows = byName(describeBrokerConfigs(BrokerConfig.of({ [name]: "1234" })));
+  const synonyms = [`${name}=1234@STATIC_BROKER_CONFIG`, `${name}=30000@DEFAULT_CONFIG`];
+  expect(rows[name]).toEqual(["1234", "STATIC_BROKER_CONFIG", true, false, "LONG", synonyms]);
+  const rate = "leader.replication.throttled.rate";
+  const byDefault = BrokerConfig.of().withDynamic(new Map(), new Map([[rate, "5"]]));
+  expect(byName(describeBrokerConfigs(byDefault))[rate]?.[0]).toBe("5");
 });
 
 test("a broker is described as Kafka describes it, but for the defaults that are ours", () => {
