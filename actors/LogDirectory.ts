@@ -321,7 +321,7 @@ export class LogDirectory {
     return {
       segmentBytes: topic.segmentBytes,
       segmentMs: topic.segmentMs,
-      segmentJitterMs: jitter > 0 ? this.services.random.below(Math.min(jitter, 0xffff_ffff)) : 0,
+      segmentJitterMs: () => (jitter > 0 ? this.services.random.below(Math.min(jitter, 0xffff_ffff)) : 0),
       segmentIndexBytes: topic.number("segment.index.bytes"),
       indexIntervalBytes: topic.number("index.interval.bytes"),
     };

@@ -35,8 +35,8 @@ const MAX_RELATIVE_OFFSET = 0x7fff_ffff;
 export interface LogConfig {
   readonly segmentBytes: number;
   readonly segmentMs: number;
-  /** 0 … `segment.jitter.ms`, drawn by the caller: how much sooner than `segmentMs` this log rolls. */
-  readonly segmentJitterMs: number;
+  /** Draws 0 … `segment.jitter.ms` for each segment: how much sooner than `segmentMs` it ends. */
+  readonly segmentJitterMs: () => number;
   readonly segmentIndexBytes: number;
   readonly indexIntervalBytes: number;
 }
@@ -45,7 +45,7 @@ export interface LogConfig {
 export const DEFAULT_LOG_CONFIG: LogConfig = {
   segmentBytes: 1024 * 1024 * 1024,
   segmentMs: 7 * 24 * 60 * 60 * 1000,
-  segmentJitterMs: 0,
+  segmentJitterMs: () => 0,
   segmentIndexBytes: 10 * 1024 * 1024,
   indexIntervalBytes: 4096,
 };
@@ -70,6 +70,8 @@ export class UnifiedLog {
   private closed = false;
   /** Since when the active segment exists: rolls one whose batches have no timestamp. -1 until it is told. */
   private activeSince: Timestamp = -1;
+  /** Drawn for the newest segment. */
+  private jitterMs: number;
   private readonly unflushed: Unflushed;
   /** Where the last snapshot that is whole was taken; -1 before the first. */
   private describedOffset: Offset = -1;
@@ -99,6 +101,7 @@ export class UnifiedLog {
     this.stagedEnd = endOffset;
     this.writtenEnd = endOffset;
     this.flushedEnd = flushedOffset;
+    this.jitterMs = config.segmentJitterMs();
     this.tail = new LogTail(budget);
     this.reader = new LogReader(this, this.tail);
   }
@@ -167,6 +170,7 @@ export class UnifiedLog {
 
   private newGroup(segment: LogSegment, snapshot: Uint8Array | undefined): Group {
     if (snapshot !== undefined) {
+      this.jitterMs = this.config.segmentJitterMs();
       segment.indexes.intervalBytes = this.config.indexIntervalBytes;
       segment.begin();
     }
@@ -183,7 +187,7 @@ export class UnifiedLog {
     if (size + info.sizeInBytes > config.segmentBytes) return true;
     if (buggify("a segment ends early", 0.2)) return true;
     if (info.lastOffset - segment.baseOffset > MAX_RELATIVE_OFFSET) return true;
-    const rollMs = config.segmentMs - config.segmentJitterMs;
+    const rollMs = config.segmentMs - this.jitterMs;
     if (group.firstTimestamp >= 0) {
       if (info.maxTimestamp - group.firstTimestamp > rollMs) return true;
     } else if (now >= 0 && this.activeSince >= 0 && now - this.activeSince > rollMs) return true;

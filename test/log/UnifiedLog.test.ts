@@ -155,7 +155,7 @@ describe("UnifiedLog", () => {
     expect(bySize.log.segments.map((segment) => segment.baseOffset)).toEqual([0, 1, 2, 3, 4]);
     expect(bySize.disk.list("data/topic-0")).toContain(`${String(fit).padStart(20, "0")}.snapshot`);
 
-    const byTime = await LogDriver.open({ ...DEFAULT_LOG_CONFIG, segmentMs: 100, segmentJitterMs: 10 });
+    const byTime = await LogDriver.open({ ...DEFAULT_LOG_CONFIG, segmentMs: 100, segmentJitterMs: () => 10 });
     for (const timestamp of [1000, 1090, 1091]) await byTime.append([timestamp]);
     expect(byTime.log.segments.map((segment) => segment.baseOffset)).toEqual([0, 2]);
 
@@ -163,6 +163,17 @@ describe("UnifiedLog", () => {
     for (let at = 0; at < 9; at++) await byIndex.append([at]);
     expect(byIndex.log.segments.length).toBeGreaterThan(1);
     for (const segment of byIndex.log.segments) expect(segment.indexes.sizeInBytes.time).toBeLessThanOrEqual(60);
+  });
+
+  test("how much sooner than segment.ms a segment ends is drawn for each: one of a log does not end as the next", async () => {
+    const draws = [0, 50, 90, 0];
+    const driver = await LogDriver.open({
+      ...DEFAULT_LOG_CONFIG,
+      segmentMs: 100,
+      segmentJitterMs: () => draws.shift() ?? 0,
+    });
+    for (const timestamp of [1000, 1100, 1101, 1151, 1152, 1162, 1163, 1263]) await driver.append([timestamp]);
+    expect(driver.log.segments.map((segment) => segment.baseOffset)).toEqual([0, 2, 4, 6]);
   });
 
   test("a segment without timestamps rolls by the time that passed", async () => {
