@@ -49,7 +49,10 @@ const KNOWN = /\.(log|checkpoint|index|timeindex|txnindex|snapshot)$/;
 const optional = (value: number): string => (value < 0 ? "OptionalLong.empty" : `OptionalLong[${value}]`);
 const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
 const nameOf = (path: string): string => path.slice(path.lastIndexOf("/") + 1);
-const baseOffsetOfFile = (path: string): Offset => Number.parseInt(nameOf(path), 10);
+const baseOffsetOfFile = (path: string): Offset => {
+  if (!/^\d+\./.test(nameOf(path))) throw new Error("its name does not begin with an offset and a dot");
+  return Number.parseInt(nameOf(path), 10);
+};
 /** Answers whether everything was as it must be. */
 export const dumpLog = async (options: DumpLogOptions, environment: DumpLogEnvironment): Promise<boolean> => {
   const dumper = new Dumper(options, environment);

@@ -146,6 +146,20 @@ describe("dump-log", () => {
     expect(err).toEqual(["nowhere/0.log: there is no such file", "Ignoring unknown file README"]);
     expect(out.at(-1)).toContain("producerId: 7");
   });
+
+  test.each(["log", "index", "timeindex", "txnindex"])(
+    "a .%s whose name is no offset is told, not dumped",
+    async (suffix) => {
+      const { disk } = await written();
+      for (const name of [`copy.${suffix}`, `5-copy.${suffix}`]) {
+        disk.put(name, disk.readFile(file(`.${suffix}`))!);
+        const { fine, out, err } = await run(disk, name);
+        expect(fine).toBe(false);
+        expect(err).toEqual([`${name}: its name does not begin with an offset and a dot`]);
+        expect(out).toEqual([`Dumping ${name}`]);
+      }
+    },
+  );
 });
 
 describe("its arguments", () => {
