@@ -9,7 +9,7 @@ import { MUTANTS, mutantOf } from "../test/simulation/support/Mutants.ts";
 import { parseSimulateArguments, type Task } from "./simulate/Arguments.ts";
 import { marksInSource } from "./simulate/Marks.ts";
 import { runReal } from "./simulate/Real.ts";
-import { commitOf, replay } from "./simulate/Replay.ts";
+import { commitOf, replay, replayCommand } from "./simulate/Replay.ts";
 import { type SavedTotals, type Told, Totals } from "./simulate/Totals.ts";
 import { runChildren, type Work, work } from "./simulate/Workers.ts";
 
@@ -20,7 +20,7 @@ if (parsed.kind !== "run") {
   process.exit(parsed.kind === "help" ? 0 : 2);
 }
 const { task, scenarios, minutes, jobs, json, ...options } = parsed.arguments;
-const replayOptions = { trace: options.trace, json, budget: options.budget };
+const replayOptions = { trace: options.trace, json, budget: options.budget, mutant: options.mutant };
 
 const readTotals = (path: string): SavedTotals => JSON.parse(readFileSync(path, "utf8")) as SavedTotals;
 
@@ -87,14 +87,19 @@ const explore = async (): Promise<boolean> => {
         commit: commitOf(),
         ...(failed === undefined
           ? {}
-          : { scenario: failed.scenario, seed: failed.seed, violations: failed.violations }),
+          : {
+              scenario: failed.scenario,
+              seed: failed.seed,
+              violations: failed.violations,
+              replay: `${replayCommand(failed.scenario, failed.seed, options.mutant)} --trace`,
+            }),
       }),
     );
   } else {
     console.log(totals.progress(seconds(), jobs));
     const { unreached } = totals;
     if (unreached.length > 0) console.log(`marks never reached: ${unreached.join(", ")}`);
-    if (failed !== undefined && !options.keepGoing) replay(failed.scenario, failed.seed, replayOptions);
+    if (failed !== undefined && !options.keepGoing) await replay(failed.scenario, failed.seed, replayOptions);
   }
   return totals.failed === 0 && whole;
 };
@@ -180,6 +185,12 @@ const runForReal = async (only: number | undefined): Promise<boolean> => {
   return failed === 0;
 };
 
+const replayAll = async (seed: number): Promise<boolean> => {
+  let all = true;
+  for (const name of scenarios) if (!(await replay(name, seed, replayOptions))) all = false;
+  return all;
+};
+
 /** Whatever is run here, or again here, has the bug that is asked for. */
 const plant = (): void => {
   if (options.mutant !== undefined) mutantOf(options.mutant).plant();
@@ -200,7 +211,7 @@ const main = async (task: Exclude<Task, { type: "work" }>): Promise<boolean> => 
       return runForReal(task.seed);
     case "replay":
       plant();
-      return scenarios.map((name) => replay(name, task.seed, replayOptions)).every((held) => held);
+      return replayAll(task.seed);
     case "explore":
       plant();
       return explore();

@@ -14,14 +14,18 @@ const without = <A>(list: ReadonlyArray<A>, from: number, count: number): A[] =>
   ...list.slice(from + count),
 ];
 
-export const shrink = (failed: RunResult, run: (plan: Plan) => RunResult, budget = 120): RunResult => {
+export const shrink = async (
+  failed: RunResult,
+  run: (plan: Plan) => RunResult | Promise<RunResult>,
+  budget = 120,
+): Promise<RunResult> => {
   const kind = failureOf(failed.violations);
   let best = failed;
   let left = budget;
-  const attempt = (plan: Plan): boolean => {
+  const attempt = async (plan: Plan): Promise<boolean> => {
     if (left <= 0) return false;
     left -= 1;
-    const result = run(plan);
+    const result = await run(plan);
     if (!result.violations.some((line) => failureOf([line]) === kind)) return false;
     best = result;
     return true;
@@ -30,19 +34,19 @@ export const shrink = (failed: RunResult, run: (plan: Plan) => RunResult, budget
     improved = false;
     for (let chunk = Math.max(1, best.plan.faults.length >> 1); chunk >= 1; chunk = chunk >> 1) {
       for (let at = 0; at < best.plan.faults.length; ) {
-        if (attempt({ ...best.plan, faults: without(best.plan.faults, at, chunk) })) improved = true;
+        if (await attempt({ ...best.plan, faults: without(best.plan.faults, at, chunk) })) improved = true;
         else at += chunk;
       }
     }
     for (let at = 0; at < best.plan.clients.length && best.plan.clients.length > 1; ) {
-      if (attempt({ ...best.plan, clients: without(best.plan.clients, at, 1) })) improved = true;
+      if (await attempt({ ...best.plan, clients: without(best.plan.clients, at, 1) })) improved = true;
       else at += 1;
     }
     for (const client of best.plan.clients) {
       const steps = client.steps >> 1;
       if (steps === 0) continue;
       const clients = best.plan.clients.map((one) => (one.id === client.id ? { ...one, steps } : one));
-      if (attempt({ ...best.plan, clients })) improved = true;
+      if (await attempt({ ...best.plan, clients })) improved = true;
     }
   }
   return best;

@@ -6,6 +6,7 @@ import { scenarioOf } from "../../actors/testing/Scenarios.ts";
 import { makeBunCodecs } from "../../src/platform/BunCodecs.ts";
 import { directoryOf } from "../../test/simulation/support/OldDirectory.ts";
 import { told } from "./Totals.ts";
+import { watched } from "./Watched.ts";
 
 const READ_LINES = 120;
 
@@ -14,8 +15,9 @@ export const commitOf = (): string => {
   return git.success ? git.stdout.toString().trim() : "unknown";
 };
 
-export const replayCommand = (scenario: string, seed: number): string =>
-  `bun run simulate --scenario ${scenario} --seed ${seed}`;
+/** `mutant`: the bug that was planted, without which the seed holds. */
+export const replayCommand = (scenario: string, seed: number, mutant: string | undefined): string =>
+  `bun run simulate --scenario ${scenario} --seed ${seed}${mutant === undefined ? "" : ` --mutant "${mutant}"`}`;
 
 const describePlan = ({ clients, faults, knobs }: Plan): string =>
   [
@@ -31,27 +33,41 @@ const readable = ({ trace }: RunResult): string[] => {
   return first < 0 ? seen : seen.slice(0, first + 1);
 };
 
-/** Prints; answers whether the seed held. `budget`: runs to spend on a smaller variant. */
-export const replay = (
+/** Prints (`json`: one object, nothing else); answers whether the seed held. `budget`: runs to spend on a smaller variant. */
+export const replay = async (
   scenario: string,
   seed: number,
-  options: { readonly trace: boolean; readonly json: boolean; readonly budget: number },
-): boolean => {
+  options: {
+    readonly trace: boolean;
+    readonly json: boolean;
+    readonly budget: number;
+    readonly mutant: string | undefined;
+  },
+): Promise<boolean> => {
   const codecs = makeBunCodecs();
-  const result = runPlan(planOf(scenarioOf(scenario), seed), { codecs, directoryOf, keepTrace: options.trace });
-  if (options.json) console.log(JSON.stringify({ ...told(result), commit: commitOf() }));
+  const run = watched((plan, keepTrace) => runPlan(plan, { codecs, directoryOf, keepTrace }));
+  const command = `${replayCommand(scenario, seed, options.mutant)} --trace`;
+  const result = await run(planOf(scenarioOf(scenario), seed), options.trace);
+  const held = result.violations.length === 0;
+  if (options.json) {
+    const least = held ? undefined : await shrink(result, run, options.budget);
+    const smallest = least && { plan: least.plan, violations: least.violations };
+    const trace = options.trace ? result.trace : undefined;
+    console.log(JSON.stringify({ ...told(result), commit: commitOf(), replay: command, smallest, trace }));
+    return held;
+  }
   if (options.trace) for (const line of result.trace) console.log(line);
-  if (result.violations.length === 0) {
-    if (!options.json) console.log(`scenario ${scenario}, seed ${seed}: held (trace ${result.hash})`);
+  if (held) {
+    console.log(`scenario ${scenario}, seed ${seed}: held (trace ${result.hash})`);
     return true;
   }
   console.log(`\nscenario ${scenario}, seed ${seed} FAILED at commit ${commitOf()}`);
   for (const line of result.violations) console.log(`  ${line}`);
-  console.log(`replay: ${replayCommand(scenario, seed)} --trace`);
-  const least = shrink(result, (plan) => runPlan(plan, { codecs, directoryOf }), options.budget);
+  console.log(`replay: ${command}`);
+  const least = await shrink(result, run, options.budget);
   console.log(`\nthe smallest failing variant found:\n${describePlan(least.plan)}`);
   for (const line of least.violations) console.log(`  ${line}`);
-  const lines = readable(runPlan(least.plan, { codecs, directoryOf, keepTrace: true }));
+  const lines = readable(await run(least.plan, true));
   console.log(
     `\nits trace without deliveries (the last ${Math.min(READ_LINES, lines.length)} of ${lines.length} lines):`,
   );

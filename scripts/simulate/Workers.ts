@@ -9,6 +9,7 @@ import { scenarioOf } from "../../actors/testing/Scenarios.ts";
 import { makeBunCodecs } from "../../src/platform/BunCodecs.ts";
 import { directoryOf } from "../../test/simulation/support/OldDirectory.ts";
 import { type Told, told } from "./Totals.ts";
+import { watched } from "./Watched.ts";
 
 export interface Work {
   readonly scenarios: ReadonlyArray<string>;
@@ -28,19 +29,12 @@ export const work = async (
 ): Promise<void> => {
   keepTripwires();
   const codecs = makeBunCodecs();
-  // A promise that nobody looked after when it failed would end a broker's process.
-  const unhandled: string[] = [];
-  process.on("unhandledRejection", (error) => {
-    unhandled.push(`unhandled: ${error instanceof Error ? error.message : String(error)}`);
-  });
+  const run = watched((plan) => runPlan(plan, { codecs, directoryOf }));
   for (let seed = from + index; seed < from + seeds; seed += jobs) {
     for (const name of scenarios) {
-      const run = told(runPlan(planOf(scenarioOf(name), seed), { codecs, directoryOf }));
-      // They are reported when the event loop comes round.
-      await new Promise((resolve) => setImmediate(resolve));
-      const violations = [...run.violations, ...unhandled.splice(0)];
-      process.stdout.write(`${JSON.stringify({ ...run, violations })}\n`);
-      if (stopAtFailure === true && violations.length > 0) return;
+      const result = await run(planOf(scenarioOf(name), seed));
+      process.stdout.write(`${JSON.stringify(told(result))}\n`);
+      if (stopAtFailure === true && result.violations.length > 0) return;
     }
   }
 };

@@ -42,5 +42,7 @@ test("the command reports a broker that never answers some: who waits, the bound
   expect(await child.exited).toBe(1);
   expect(out).toContain("scenario idempotent, seed 1 FAILED at commit ");
   expect(out).toMatch(/liveness: idempotent client 0.* not done 60000 ms after the heal/);
-  expect(out).toContain("replay: bun run simulate --scenario idempotent --seed 1 --trace");
+  expect(out).toContain(
+    'replay: bun run simulate --scenario idempotent --seed 1 --mutant "a batch is neither written nor answered" --trace',
+  );
 }, 60_000);

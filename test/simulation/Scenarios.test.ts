@@ -167,13 +167,13 @@ describe("planted bugs are caught, as a rule by their recorded seeds", () => {
 
   test(
     "a failure shrinks to a plan that is smaller and fails in the same way",
-    () => {
+    async () => {
       const { scenario, seed, plant } = mutantOf("a duplicate is answered with a new offset");
       const unplant = plant();
       try {
         const run = (plan: Parameters<typeof runPlan>[0]) => runPlan(plan, { codecs, directoryOf });
         const failed = run(planOf(scenarioOf(scenario), seed));
-        const least = shrink(failed, run, 8);
+        const least = await shrink(failed, run, 8);
         expect(failureOf(least.violations)).toBe(failureOf(failed.violations));
         expect(least.plan.faults.length).toBeLessThan(failed.plan.faults.length / 2);
         expect(run(least.plan).hash).toBe(least.hash);
@@ -203,7 +203,9 @@ describe("bun run simulate", () => {
       const { code, out } = await simulate("--mutant", bug, "--scenario", "network", "--seeds", "500", "--budget", "1");
       expect(code).toBe(1);
       expect(Number(/^(\d+) seeds, /m.exec(out)?.[1])).toBeLessThan(100);
-      expect(out).toMatch(/^replay: bun run simulate --scenario network --seed \d+ --trace$/m);
+      expect(out).toMatch(
+        /^replay: bun run simulate --scenario network --seed \d+ --mutant "a waiting fetch is not woken" --trace$/m,
+      );
     },
     TIME,
   );
@@ -229,4 +231,39 @@ describe("bun run simulate", () => {
     },
     TIME,
   );
+
+  test(
+    "as JSON a failure is one object: what the text says, the smaller variant's plan too",
+    async () => {
+      const line = ["--scenario", "network", "--seed", "1", "--mutant", "a waiting fetch is not woken"];
+      const { code, out } = await simulate(...line, "--budget", "3", "--json");
+      expect(code).toBe(1);
+      const { seed, replay, violations, smallest } = JSON.parse(out);
+      expect([seed, replay]).toEqual([
+        1,
+        'bun run simulate --scenario network --seed 1 --mutant "a waiting fetch is not woken" --trace',
+      ]);
+      expect(failureOf(smallest.violations)).toBe(failureOf(violations));
+      expect(smallest.plan.faults.length).toBeLessThan(20);
+    },
+    TIME,
+  );
+
+  test("a promise that nobody looked after fails the run that left it, again too, and no other", async () => {
+    const code = `
+      const { watched } = await import(${JSON.stringify(join(import.meta.dir, "../../scripts/simulate/Watched.ts"))});
+      const run = watched((seed) => {
+        if (seed > 1) Promise.reject(new Error("nobody " + seed));
+        return { violations: ["told"] };
+      });
+      for (const seed of [1, 2, 2, 1]) console.log((await run(seed)).violations.join());`;
+    const child = Bun.spawn([process.execPath, "-e", code], { stdout: "pipe", stderr: "inherit" });
+    expect((await new Response(child.stdout).text()).trim().split("\n")).toEqual([
+      "told",
+      "told,unhandled: nobody 2",
+      "told,unhandled: nobody 2",
+      "told",
+    ]);
+    expect(await child.exited).toBe(0);
+  });
 });

@@ -29,11 +29,11 @@ test("a failure is known by its rule, or by the words before what differs from r
   expect(failureOf(["lost-write: {}"])).toBe("lost-write");
 });
 
-test("the smallest plan fails by the rule that the first one broke, not by any other", () => {
+test("the smallest plan fails by the rule that the first one broke, not by any other", async () => {
   const plan = planOf(scenarioOf("small"), 1);
   const run = (one: Plan): RunResult =>
     resultOf(one, one.faults.some(({ id }) => id === 7) ? ["T9: 1 of 2 records are seen"] : ["T13: a commit"]);
-  const least = shrink(run(plan), run);
+  const least = await shrink(run(plan), run);
   expect(least.violations).toEqual(["T9: 1 of 2 records are seen"]);
   expect(least.plan.faults.map(({ id }) => id)).toEqual([7]);
   expect(least.plan.clients.map(({ steps }) => steps)).toEqual([1]);
