@@ -3,6 +3,7 @@
  * sockets and files throw when touched. What must stay true: they are disarmed whatever happens, and a touch whose
  * exception somebody swallowed still fails the run, because every touch is listed.
  */
+import nodeCrypto from "node:crypto";
 import fs from "node:fs";
 
 export class TripwireError extends Error {
@@ -20,7 +21,13 @@ const targets: ReadonlyArray<readonly [string, object, ReadonlyArray<string>]> =
   ["performance.", performance, ["now"]],
   ["Math.", Math, ["random"]],
   ["crypto.", crypto, ["getRandomValues", "randomUUID"]],
-  ["process.", process, ["hrtime", "nextTick"]],
+  [
+    "node:crypto.",
+    nodeCrypto,
+    ["randomBytes", "randomFill", "randomFillSync", "randomInt", "randomUUID", "getRandomValues"],
+  ],
+  ["AbortSignal.", AbortSignal, ["timeout"]],
+  ["process.", process, ["hrtime", "nextTick", "uptime"]],
   ["process.hrtime.", process.hrtime, ["bigint"]],
   [
     "Bun.",
@@ -37,8 +44,10 @@ const targets: ReadonlyArray<readonly [string, object, ReadonlyArray<string>]> =
       "randomUUIDv7",
       "mmap",
       "spawn",
+      "spawnSync",
     ],
   ],
+  ["fs.promises.", fs.promises, Object.keys(fs.promises).filter((name) => name !== "constants")],
   ["fs.", fs, Object.keys(fs).filter((name) => /^[a-z]/.test(name) && name !== "constants" && name !== "promises")],
 ];
 

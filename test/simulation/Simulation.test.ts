@@ -1,5 +1,6 @@
 /** The harness itself: equal seeds give equal runs, different seeds different ones, and nothing real is reachable. */
 import { describe, expect, test } from "bun:test";
+import nodeCrypto from "node:crypto";
 import fs from "node:fs";
 import * as Effect from "effect/Effect";
 import * as Queue from "effect/Queue";
@@ -136,6 +137,12 @@ describe("Simulation", () => {
       fetch: () => fetch("http://127.0.0.1:1/"),
       "fs.readFileSync": () => fs.readFileSync("/dev/null"),
       "fs.fsyncSync": () => fs.fsyncSync(1),
+      "fs.promises.readFile": () => fs.promises.readFile("/dev/null"),
+      "node:crypto.randomBytes": () => nodeCrypto.randomBytes(4),
+      "node:crypto.randomUUID": () => nodeCrypto.randomUUID(),
+      "AbortSignal.timeout": () => AbortSignal.timeout(1),
+      "process.uptime": () => process.uptime(),
+      "Bun.spawnSync": () => Bun.spawnSync(["true"]),
       "Bun.file": () => Bun.file("/dev/null"),
       "Bun.listen": () => Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } }),
     };
