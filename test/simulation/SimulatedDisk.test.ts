@@ -163,6 +163,30 @@ describe("SimulatedDisk", () => {
     expect([...after(platter, "/d/topic-0/log")]).toEqual([undefined]);
   });
 
+  test("a truncation that nothing flushed is lost or done, a flushed one is done, and what it cut off reads as zeros", () => {
+    const { platter, disk } = instant();
+    const file = disk.open("/d/a", "write");
+    file.write([bytes("ABCDEF")], 0);
+    file.flush();
+    disk.flushDirectory("/d");
+    file.truncate(2);
+    expect([...after(platter, "/d/a", ["lost"])]).toEqual(["ABCDEF"]);
+    expect([...after(platter, "/d/a", ["kept"])]).toEqual(["AB"]);
+    expect(after(platter, "/d/a", ["reordered"])).toEqual(new Set(["ABCDEF", "AB"]));
+    file.truncate(4);
+    expect(text(disk.readFile("/d/a"))).toBe("AB\0\0");
+    file.flush();
+    expect([...after(platter, "/d/a")]).toEqual(["AB\0\0"]);
+  });
+
+  test("what the kernel had just written is there by all its names", () => {
+    const { platter, disk } = instant();
+    for (const name of ["a", "b", "c", "d"]) disk.open(`/d/${name}`, "write").write([bytes(name)], 0);
+    disk.remove("/d/b");
+    for (let seed = 0; seed < 40; seed++)
+      expect([...platter.image("kept", new SeededRandom(seed)).files().keys()]).toEqual(["/d/a", "/d/c", "/d/d"]);
+  });
+
   test("flushFileSystem makes names and bytes durable", () => {
     const { platter, disk } = instant();
     disk.makeDirectory("/d/e");
