@@ -87,7 +87,7 @@ export const openMetadataLog = async (
   const identity = { topic: CLUSTER_METADATA_TOPIC, topicId: TOPIC_ID, partition: 0, nodeId };
   const partition = new Partition(identity, opened, role, settings, opened.durableOffset, {
     ...context,
-    reopen: (broken, keepBelow) => directory.reopen(broken, keepBelow),
+    reopen: (broken, keepBelow, owed) => directory.reopen(broken, keepBelow, owed),
     dirty: (log) => directory.flusher.tell(log),
     space: RESERVE,
     published: () => undefined,

@@ -152,7 +152,12 @@ export class LogDirectory {
     const finish = (loaded: LoadedLog & { repairs: ReadonlyArray<string> }): MaybePending<OpenedLog> => {
       for (const repair of loaded.repairs) this.context.log("warn", repair);
       // A new folder's first round is everybody's.
-      return isNew ? this.opened(loaded, owed) : this.makeDurable(loaded, owed);
+      if (isNew) return this.opened(loaded, owed);
+      const durable = this.makeDurable(loaded, owed);
+      const close = (): void => owed?.close();
+      if (isPending(durable)) return durable.finally(close);
+      close();
+      return durable;
     };
     return isPending(loading) ? loading.then(finish) : finish(loading);
   }
@@ -160,16 +165,17 @@ export class LogDirectory {
   /**
    * After a failed write or flush: cut to the last good length, or lower, and folded again. Rejects with the `DiskError`
    * of a flush when that could not be made durable: what a power cut would bring back of the part cut off must be gone
-   * before anything takes its place, or the two would be mixed.
+   * before anything takes its place, or the two would be mixed. `owed`: what no round has made durable yet of a new folder,
+   * without which nothing in it is.
    */
-  async reopen(broken: LoadedLog, keepBelow: Offset | undefined): Promise<LoadedLog> {
+  async reopen(broken: LoadedLog, keepBelow: Offset | undefined, owed: NewFolder | undefined): Promise<LoadedLog> {
     const { logStartOffset } = broken.state;
     const loaded = await reload(this.disk, broken.log, {
       logStartOffset,
       budget: this.budget,
       ...(keepBelow === undefined ? {} : { endOffset: keepBelow }),
     });
-    return this.makeDurable(loaded, undefined);
+    return this.makeDurable(loaded, owed);
   }
 
   /** Up to where a partition's log is cleaned, as far as that is known. */
@@ -366,9 +372,7 @@ export class LogDirectory {
       files: [...(ticket?.files ?? []), ...(folder?.files ?? [])],
       directories: new Set([...(ticket?.directories ?? []), ...(folder?.directories ?? [])]),
     });
-    if (isPending(flushing)) return flushing.finally(() => folder?.close()).then(flushed, failed);
-    folder?.close();
-    return flushed();
+    return isPending(flushing) ? flushing.then(flushed, failed) : flushed();
   }
 
   private opened(loaded: LoadedLog, created: NewFolder | undefined): OpenedLog {

@@ -57,7 +57,11 @@ export interface PartitionIdentity {
 /** What the actor needs from around it. */
 export interface PartitionEnvironment extends ActorContext {
   /** Cuts the log to its last good length, durably, and folds it again; `keepBelow` cuts at that offset too. */
-  readonly reopen: (broken: LoadedLog, keepBelow: Offset | undefined) => Promise<LoadedLog>;
+  readonly reopen: (
+    broken: LoadedLog,
+    keepBelow: Offset | undefined,
+    owed: NewFolder | undefined,
+  ) => Promise<LoadedLog>;
   /** Tells the Flusher of the log's directory. */
   readonly dirty: (log: Flushable) => void;
   readonly space: Space;
@@ -613,10 +617,11 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
       if (givenUp || !(error instanceof DiskError)) return this.offline(`${why}; reopening failed: ${String(error)}`);
       const { clock } = this.environment;
       await new Promise<void>((resolve) => clock.after(attempt * REOPENING_PAUSE_MS, resolve));
+      this.created?.replace();
       return this.reopen(why, this.flushedOffset, attempt + 1);
     };
     this.flushBroken = true;
-    return this.environment.reopen(this.loaded, keepBelow).then(install, failed);
+    return this.environment.reopen(this.loaded, keepBelow, this.created).then(install, failed);
   }
 
   private failStaged(error: number): void {

@@ -284,7 +284,7 @@ export class ReplicaManager implements ReplicaManagerPort {
       opened.durableOffset,
       {
         ...this.environment,
-        reopen: (broken: LoadedLog, keepBelow) => directory.reopen(broken, keepBelow),
+        reopen: (broken: LoadedLog, keepBelow, owed) => directory.reopen(broken, keepBelow, owed),
         dirty: (log) => directory.flusher.tell(log),
         space: directory.freeSpace,
         published: (view) => delayedFetches.published(view),

@@ -62,5 +62,5 @@ test("nothing takes the place of what a failed flush has cut off before the cut 
 
 test("a cut that cannot be made durable is tried again while a passing fault lasts, and no longer", () => {
   expect(produceThrough(4).last).toBe(Errors.NONE);
-  expect(produceThrough(10).last).toBe(Errors.KAFKA_STORAGE_ERROR);
+  expect(produceThrough(20).last).toBe(Errors.KAFKA_STORAGE_ERROR);
 });

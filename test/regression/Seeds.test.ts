@@ -71,6 +71,11 @@ test.each([
     5000081,
     "a client that forgot a topic's id under way took what the group had committed for nothing committed",
   ],
+  [
+    "stream-groups",
+    7001005,
+    "a log opened again while its new folder's first flush was under way counted on a name that a power cut took back",
+  ],
 ] as const)(
   "%s %d: %s",
   (scenario, seed) => {

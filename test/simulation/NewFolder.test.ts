@@ -109,3 +109,44 @@ test("a flush that failed is not trusted for the name of the owner either: it is
     ({ kind, path }) => (kind === "flush" && path === IDENTITY && failures++ === 0 ? { error: "EIO" } : undefined),
   );
 });
+
+test.each([0, 1])(
+  "a log that is opened again before its folder's first round has ended counts on no name that may be lost (stream-groups 7001005; %d flushes fail again)",
+  (failures) => {
+    let slow = 0;
+    let writes = 0;
+    let failing = failures;
+    play(
+      async (world) => {
+        const first = await world.start();
+        await first.createTopic("t");
+        slow = 1;
+        const sent = send(first, "a");
+        await first.sleep(1000);
+        expect([slow, writes]).toEqual([0, 1]);
+        // Its write fails, so that the log is opened again.
+        await send(first, "b");
+        // Where a flush has failed too, all that was not known to be durable is cut off.
+        if ((await sent) !== "ok") while ((await send(first, "a")) !== "ok") await first.sleep(50);
+        world.broker().powerCut("lost");
+        expect([writes > 1, failing]).toEqual([true, 0]);
+        expect((await valuesOf(await world.start()))[0]).toBe("a");
+      },
+      ({ kind, path }) => {
+        if (kind === "flushDirectory" && path === DATA && slow > 0) {
+          slow -= 1;
+          return { delayMs: 20_000 };
+        }
+        if (kind === "write" && path.startsWith(`${DATA}/t-0/`) && path.endsWith(".log")) {
+          writes += 1;
+          return writes === 2 ? { error: "EIO" } : undefined;
+        }
+        if (kind === "flush" && path === IDENTITY && writes > 1 && failing > 0) {
+          failing -= 1;
+          return { error: "EIO" };
+        }
+        return undefined;
+      },
+    );
+  },
+);
