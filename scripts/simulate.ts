@@ -22,7 +22,15 @@ if (parsed.kind !== "run") {
 const { task, scenarios, minutes, jobs, json, ...options } = parsed.arguments;
 const replayOptions = { trace: options.trace, json, budget: options.budget, mutant: options.mutant };
 
-const readTotals = (path: string): SavedTotals => JSON.parse(readFileSync(path, "utf8")) as SavedTotals;
+/** Ends the command where that is no campaign's file. */
+const mergeFrom = (path: string, totals: Totals): void => {
+  try {
+    totals.merge(JSON.parse(readFileSync(path, "utf8")) as SavedTotals);
+  } catch (error) {
+    console.error(`odradek: ${path}: expected the totals of a campaign (--totals): ${(error as Error).message}`);
+    process.exit(2);
+  }
+};
 
 const saveTotals = (path: string, totals: Totals): void => {
   writeFileSync(`${path}.tmp`, `${JSON.stringify(totals, undefined, 1)}\n`);
@@ -33,7 +41,7 @@ const saveTotals = (path: string, totals: Totals): void => {
 const explore = async (): Promise<boolean> => {
   const totals = new Totals();
   const file = options.totals;
-  if (file !== undefined && existsSync(file)) totals.merge(readTotals(file));
+  if (file !== undefined && existsSync(file)) mergeFrom(file, totals);
   const before = totals.seeds;
   totals.at(commitOf());
   totals.expect(marksInSource());
@@ -157,7 +165,7 @@ const huntMutants = async (): Promise<boolean> => {
 
 const mergeTotals = (files: ReadonlyArray<string>): boolean => {
   const totals = new Totals();
-  for (const path of files) totals.merge(readTotals(path));
+  for (const path of files) mergeFrom(path, totals);
   console.log(JSON.stringify(totals, undefined, 1));
   return totals.failed === 0;
 };

@@ -20,11 +20,11 @@ const codecs = makeBunCodecs();
 /** For a machine that has much else to do. */
 const TIME = 900_000;
 
-const simulate = async (...args: string[]): Promise<{ code: number; out: string }> => {
+const simulate = async (...args: string[]): Promise<{ code: number; out: string; told: string }> => {
   const script = join(import.meta.dir, "../../scripts/simulate.ts");
   const child = Bun.spawn([process.execPath, script, ...args], { stdout: "pipe", stderr: "pipe" });
-  const out = await new Response(child.stdout).text();
-  return { code: await child.exited, out };
+  const [out, told] = await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()]);
+  return { code: await child.exited, out, told };
 };
 
 /** Seeds of the small scenario and of each of the others: a thousand and more. */
@@ -135,6 +135,18 @@ describe("the command", () => {
     const told = parsed.kind === "error" ? parsed.message : "";
     expect(told).toContain(message);
     expect(told.split("\n")).toHaveLength(1);
+  });
+
+  test("a file that holds no totals is one line that says so", async () => {
+    for (const [path, why] of [
+      [import.meta.path, "JSON"],
+      ["nowhere.json", "no such file"],
+    ] as const) {
+      const { code, told } = await simulate("--merge", path);
+      expect(told).toContain(`${path}: expected the totals of a campaign`);
+      expect(told).toContain(why);
+      expect([code, told.trim().split("\n").length]).toEqual([2, 1]);
+    }
   });
 
   test("--help wins over everything, and names every option", async () => {
