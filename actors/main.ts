@@ -87,15 +87,15 @@ const commands: Readonly<Record<string, Command>> = {
 const dump = async (parsed: Parsed<DumpLogOptions>): Promise<void> => {
   if (parsed.kind === "error") return fail(parsed.message, 2);
   if (parsed.kind === "help") return void process.stdout.write(parsed.text);
-  const { dumpLog } = await import("../src/cli/DumpLog.ts");
+  const { dumpExitCode, dumpLog } = await import("../src/cli/DumpLog.ts");
   const { disk, codecs } = makeBunPlatform();
-  const fine = await dumpLog(parsed.arguments, {
+  const dumped = await dumpLog(parsed.arguments, {
     disk,
     codecs,
     out: (line) => void process.stdout.write(`${line}\n`),
     err: (line) => void process.stderr.write(`${line}\n`),
   });
-  process.exitCode = parsed.arguments.verify && !fine ? 1 : 0;
+  process.exitCode = dumpExitCode(dumped, parsed.arguments);
 };
 
 /** Runs a command, or the broker until a signal ends it. */

@@ -53,12 +53,22 @@ const baseOffsetOfFile = (path: string): Offset => {
   if (!/^\d+\./.test(nameOf(path))) throw new Error("its name does not begin with an offset and a dot");
   return Number.parseInt(nameOf(path), 10);
 };
-/** Answers whether everything was as it must be. */
-export const dumpLog = async (options: DumpLogOptions, environment: DumpLogEnvironment): Promise<boolean> => {
+
+/** What was found: files that are not there, and (those among them) everything that is not as it must be. */
+export interface Dumped {
+  readonly missing: number;
+  readonly problems: number;
+}
+
+export const dumpLog = async (options: DumpLogOptions, environment: DumpLogEnvironment): Promise<Dumped> => {
   const dumper = new Dumper(options, environment);
   for (const file of expand(options.files, environment.disk)) await dumper.dump(file);
-  return dumper.problems === 0;
+  return { missing: dumper.missing, problems: dumper.problems };
 };
+
+/** Damage is what is asked for, unless it is a verdict that is; a file that is not there is an error (in Kafka's tool too). */
+export const dumpExitCode = ({ missing, problems }: Dumped, { verify }: DumpLogOptions): number =>
+  missing > 0 || (verify && problems > 0) ? 1 : 0;
 
 /** A folder stands for its files, in the order of their offsets. */
 const expand = (files: ReadonlyArray<string>, disk: Disk): string[] =>
@@ -69,6 +79,7 @@ const expand = (files: ReadonlyArray<string>, disk: Disk): string[] =>
   });
 
 class Dumper {
+  missing = 0;
   problems = 0;
 
   constructor(
@@ -82,7 +93,10 @@ class Dumper {
     const before = this.problems;
     this.say({ dumping: file }, `Dumping ${file}`);
     if (suffix === undefined) return this.environment.err(`Ignoring unknown file ${file}`);
-    if (!disk.exists(file)) return this.problem(file, "there is no such file");
+    if (!disk.exists(file)) {
+      this.missing += 1;
+      return this.problem(file, "there is no such file");
+    }
     try {
       if (suffix === "log" || suffix === "checkpoint") await this.dumpBatches(file);
       else if (suffix === "index") await this.dumpIndex(file);

@@ -1,6 +1,6 @@
 /** The lines are those Kafka's DumpLogSegments prints for the same files (compared by the conformance suite). */
 import { describe, expect, test } from "bun:test";
-import { dumpLog } from "../../src/cli/DumpLog.ts";
+import { dumpExitCode, dumpLog } from "../../src/cli/DumpLog.ts";
 import { type DumpLogOptions, parseDumpLogArguments } from "../../src/cli/DumpLogArguments.ts";
 import { snapshotOf } from "../../src/log/LogState.ts";
 import { encodeMetadataBatch } from "../../src/metadata/MetadataBatch.ts";
@@ -20,13 +20,14 @@ const optionsOf = (...args: string[]): DumpLogOptions => {
 const run = async (disk: MemoryDisk, ...args: string[]) => {
   const out: string[] = [];
   const err: string[] = [];
-  const fine = await dumpLog(optionsOf(...args), {
+  const options = optionsOf(...args);
+  const dumped = await dumpLog(options, {
     disk,
     codecs,
     out: (line) => out.push(line),
     err: (line) => err.push(line),
   });
-  return { fine, out, err };
+  return { fine: dumped.problems === 0, code: dumpExitCode(dumped, options), out, err };
 };
 
 /** A transaction, an aborted one, and a second segment. */
@@ -120,8 +121,9 @@ describe("dump-log", () => {
       const content = copy.content(path);
       content[at]! ^= 1;
       copy.put(path, content);
-      const { fine, err } = await run(copy, path, "--verify");
-      expect([suffix, fine, err.length > 0]).toEqual([suffix, false, true]);
+      const { fine, code, err } = await run(copy, path, "--verify");
+      expect([suffix, fine, code, err.length > 0]).toEqual([suffix, false, 1, true]);
+      expect((await run(copy, path)).code).toBe(0);
     }
     const cut = disk.copy();
     cut.put(file(".log", 7), cut.content(file(".log", 7)).subarray(0, 60));
@@ -141,8 +143,8 @@ describe("dump-log", () => {
 
   test("a file that is not there, or is nobody's, is told and the rest is dumped", async () => {
     const { disk } = await written();
-    const { fine, out, err } = await run(disk, "nowhere/0.log", "README", file(".txnindex"));
-    expect(fine).toBe(false);
+    const { code, out, err } = await run(disk, "nowhere/0.log", "README", file(".txnindex"));
+    expect(code).toBe(1);
     expect(err).toEqual(["nowhere/0.log: there is no such file", "Ignoring unknown file README"]);
     expect(out.at(-1)).toContain("producerId: 7");
   });
