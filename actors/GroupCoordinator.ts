@@ -210,8 +210,8 @@ export class GroupCoordinator implements Behavior<GroupCoordinatorMessage> {
   private rememberGenerations(): void {
     const state = this.state();
     for (const groupId of groupIds(state)) {
-      const generation = classicGroup(state, groupId)?.generation ?? 0;
-      this.told.set(groupId, Math.max(generation, this.told.get(groupId) ?? 0));
+      const group = classicGroup(state, groupId);
+      if (group !== undefined) this.told.set(groupId, Math.max(group.generation, this.told.get(groupId) ?? 0));
     }
   }
 

@@ -1,8 +1,9 @@
 /**
  * What the checkpoint files of a log directory say of its partitions (Kafka's `OffsetCheckpointFile`): recovery points,
- * log starts (twice, so that one file may be lost), high watermarks, and how far each log is cleaned. What must stay true: the files are written by one
- * write after another, without the event loop waiting for the disk, each with what is known when its turn comes; none goes
- * back to what an earlier one has replaced; a forgotten partition counts as such until the files do not tell of it either.
+ * log starts (twice, so that one file may be lost), high watermarks, and how far each log is cleaned. What must stay true:
+ * the files are written by one write after another, without the event loop waiting for the disk, each with what is known
+ * when its turn comes; none goes back to what an earlier one has replaced; a forgotten partition counts as such until the
+ * files do not tell of it either.
  */
 import {
   CLEANER_OFFSET_FILE,

@@ -1,6 +1,6 @@
 /**
- * Virtual time of a simulated world. What must stay true: time moves only when the simulation says so, and then to the next
- * timer; every timer that is due becomes a task, so that the seed decides the order among them.
+ * Virtual time of a simulated world. What must stay true: time moves only when the simulation says so, and then to the
+ * next timer; every timer that is due becomes a task, so that the seed decides the order among them.
  */
 import type { Clock } from "../../src/platform/Clock.ts";
 import type { SeededTaskList, TaskOwner } from "./SeededTaskList.ts";
