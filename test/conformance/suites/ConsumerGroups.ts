@@ -6,7 +6,7 @@
 import { existsSync, readdirSync } from "node:fs";
 import { join as path } from "node:path";
 import type { Broker } from "../support/Brokers.ts";
-import { javaScript, javaTool, kcatRun, numberedLines } from "../support/Clients.ts";
+import { javaScript, javaTool, kcatSpread, numberedLines } from "../support/Clients.ts";
 import type { Fields } from "../support/Definitions.ts";
 import {
   heartbeat as classicHeartbeat,
@@ -122,7 +122,7 @@ const share = (...members: VerifiableConsumer[]): boolean =>
 /** Produces `v0 … v(total-1)` over some seconds; a broker that is down is waited for. */
 const flow = async (address: string, topic: string, total: number): Promise<void> => {
   for (let sent = 0; sent < total; sent += 1000) {
-    await kcatRun(address, ["-P", "-E", "-t", topic], { input: numberedLines(1000, sent) });
+    await kcatSpread(address, topic, numberedLines(1000, sent), ["-E"]);
     await sleep(400);
   }
 };
@@ -534,7 +534,7 @@ export const suite: Suite = {
         const { broker, topic } = context;
         const group = await opened(context);
         const name = topic("group");
-        await kcatRun(broker.address, ["-P", "-t", group.topic], { input: numberedLines(1000) });
+        await kcatSpread(broker.address, group.topic, numberedLines(1000));
         const consume = async (count: number, wait: number): Promise<string[]> => {
           const { stdout } = await javaTool(
             `${tools}.consumer.ConsoleConsumer`,
@@ -575,7 +575,7 @@ export const suite: Suite = {
         const wire = await Wire.open(broker);
         const { name } = await createTopic(wire, context.topic(), 4);
         wire.close();
-        await kcatRun(broker.address, ["-P", "-t", name], { input: numberedLines(2000) });
+        await kcatSpread(broker.address, name, numberedLines(2000));
         const args = ["platformatic", broker.address, name, context.topic("group"), "2000", "consumer"];
         const { stdout } = await javaScript("groups.mjs", args);
         equal(new Set(stdout.trim().split("\n")).size, 2000, "records");

@@ -8,7 +8,7 @@ import { existsSync, readdirSync } from "node:fs";
 import { join as path } from "node:path";
 import type { Broker } from "../support/Brokers.ts";
 import { javaArguments, javaScriptClients, kafkaLibs, kcat, node22, python, pythonProgram } from "../support/Cache.ts";
-import { javaScript, javaTool, kcatRun, numberedLines } from "../support/Clients.ts";
+import { javaScript, javaTool, kcatSpread, numberedLines, SPREAD } from "../support/Clients.ts";
 import { commit, coordinated, fetchOffsets, stableMember, subscription } from "../support/GroupRequests.ts";
 import { sleep, waitFor } from "../support/Process.ts";
 import { createTopic } from "../support/Requests.ts";
@@ -144,7 +144,9 @@ const consoleMember =
 /** Produces `v0 … v(total-1)` through one kcat, 5,000 a second, so that members come and go while records flow. */
 const flow = async (address: string, topic: string, total: number, context: Context): Promise<void> => {
   const settings = ["acks=all", "linger.ms=5"].flatMap((each) => ["-X", each]);
-  const child = spawn(kcat(), ["-b", address, "-P", "-t", topic, ...settings], { stdio: ["pipe", "ignore", "ignore"] });
+  const child = spawn(kcat(), ["-b", address, "-P", "-t", topic, ...SPREAD, ...settings], {
+    stdio: ["pipe", "ignore", "ignore"],
+  });
   context.cleanup(() => child.kill("SIGKILL"));
   const gone = once(child, "exit");
   for (let sent = 0; sent < total; sent += 500) {
@@ -276,7 +278,7 @@ export const suite: Suite = {
         const { broker, topic } = context;
         const name = await fourPartitions(context);
         const group = topic("group");
-        await kcatRun(broker.address, ["-P", "-t", name], { input: numberedLines(1000) });
+        await kcatSpread(broker.address, name, numberedLines(1000));
         const consume = async (count: number, wait: number): Promise<string[]> => {
           const { stdout } = await javaTool(
             `${tools}.consumer.ConsoleConsumer`,
@@ -363,7 +365,7 @@ export const suite: Suite = {
       async run(context: Context) {
         const { broker, topic } = context;
         const name = await fourPartitions(context);
-        await kcatRun(broker.address, ["-P", "-t", name], { input: numberedLines(2000) });
+        await kcatSpread(broker.address, name, numberedLines(2000));
         const { stdout } = await javaScript("groups.mjs", [library, broker.address, name, topic("group"), "2000"]);
         const next = new Map<string, number>();
         for (const line of stdout.trim().split("\n")) {

@@ -5,7 +5,7 @@
  */
 import { join } from "node:path";
 import { javaArguments, kafkaLibs } from "../support/Cache.ts";
-import { kcatRun } from "../support/Clients.ts";
+import { kcatRun, kcatSpread } from "../support/Clients.ts";
 import { waitFor } from "../support/Process.ts";
 import { Program } from "../support/Program.ts";
 import { createTopic } from "../support/Requests.ts";
@@ -35,7 +35,7 @@ const counting = async (context: Context): Promise<void> => {
     for (const word of part.flatMap((each) => each.split(" "))) said.set(word, (said.get(word) ?? 0) + 1);
     total += linesPerPart * wordsPerLine;
     const text = part.map((each) => `${each}\n`).join("");
-    await kcatRun(broker.address, ["-P", "-t", input, "-X", "enable.idempotence=true"], { input: text });
+    await kcatSpread(broker.address, input, text, ["-X", "enable.idempotence=true"]);
   };
   const counted = async (): Promise<string[]> => {
     const args = ["-C", "-q", "-t", output, "-o", "beginning", "-e", "-X", "isolation.level=read_committed"];

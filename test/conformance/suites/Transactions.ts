@@ -13,6 +13,7 @@ import {
   kafkaConsoleConsumer,
   kcatReadAll,
   kcatRun,
+  kcatSpread,
   numberedLines,
   odradek,
 } from "../support/Clients.ts";
@@ -78,7 +79,7 @@ class Copying {
     for (const name of [input, output]) await createTopic(wire, name, partitions);
     await coordinated(wire, group);
     wire.close();
-    await kcatRun(broker.address, ["-P", "-t", input], { input: numberedLines(count) });
+    await kcatSpread(broker.address, input, numberedLines(count));
     return new Copying(broker, input, output, group, partitions, count);
   }
 
@@ -114,6 +115,7 @@ class Copying {
     );
     for (const [partition, values] of there.entries()) {
       const got = copied[partition]!;
+      assert(values.length > 0, `nothing was produced to partition ${partition} of the input`);
       const at = values.findIndex((value, index) => value !== got[index]);
       assert(at < 0, `partition ${partition}: ${got[at]} at ${at}, expected ${values[at]}`);
       equal(got.length, values.length, `records of partition ${partition}`);

@@ -25,6 +25,15 @@ export const kcatReadAll = async (address: string, topic: string, format = "%s\\
   (await kcatRun(address, ["-C", "-q", "-t", topic, "-p", `${partition}`, "-o", "beginning", "-e", "-f", format]))
     .stdout;
 
+/**
+ * Produces lines, each to a partition of its own drawing: left to itself librdkafka stays with one partition for 10 ms, in which
+ * a whole input may be gone, and the other partitions have nothing.
+ */
+export const kcatSpread = (address: string, topic: string, input: string, args: readonly string[] = []) =>
+  kcatRun(address, ["-P", "-t", topic, ...SPREAD, ...args], { input });
+
+export const SPREAD: readonly string[] = ["-X", "sticky.partitioning.linger.ms=0"];
+
 /** One of Kafka's own tools, by class name. */
 export const javaTool = async (
   toolClass: string,
