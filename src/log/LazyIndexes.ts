@@ -11,7 +11,7 @@ import { DiskError, type DiskFile } from "../platform/Disk.ts";
 import { invariant } from "../prelude/Invariant.ts";
 import { isPending, type MaybePending, type Offset, type Position, type Timestamp } from "../prelude/Types.ts";
 import type { BatchInfo } from "../record/BatchInfo.ts";
-import { lastOffsetOf, maxTimestampOf } from "../record/RecordBatch.ts";
+import { lastOffsetOf, maxTimestampOf, recordCountOf } from "../record/RecordBatch.ts";
 import { scanBatches } from "./BatchScan.ts";
 import { CorruptLog } from "./CorruptLog.ts";
 import type { SegmentEnd } from "./LogSnapshot.ts";
@@ -30,6 +30,9 @@ export interface IndexedSegment {
   acquire(): void;
   release(): void;
 }
+
+/** What a search by time can find of a batch: compaction leaves batches without records, whose headers keep their times. */
+const timeToFind = (recordCount: number, maxTimestamp: Timestamp): Timestamp => (recordCount === 0 ? -1 : maxTimestamp);
 
 /** An index file's answer that could not be had. */
 const LOST = Symbol("lost");
@@ -149,8 +152,9 @@ export class LazyIndexes {
   }
 
   /** Takes account of the batch at `position`; answers whether there is one more entry to write. */
-  append({ lastOffset, maxTimestamp, sizeInBytes }: BatchInfo, position: Position, intervalBytes: number): boolean {
-    return this.writable().add(lastOffset, maxTimestamp, position, sizeInBytes, intervalBytes);
+  append(batch: BatchInfo, position: Position, intervalBytes: number): boolean {
+    const { lastOffset, recordCount, maxTimestamp, sizeInBytes } = batch;
+    return this.writable().add(lastOffset, timeToFind(recordCount, maxTimestamp), position, sizeInBytes, intervalBytes);
   }
 
   private writable(): SegmentIndexes {
@@ -300,7 +304,7 @@ export class LazyIndexes {
       await offset.positionBefore(last.offset),
       segment.size,
       (bytes, at) => {
-        latest = Math.max(latest, maxTimestampOf(bytes, at));
+        latest = Math.max(latest, timeToFind(recordCountOf(bytes, at), maxTimestampOf(bytes, at)));
         return latest <= last.timestamp;
       },
     );
@@ -322,8 +326,8 @@ export class LazyIndexes {
       for (let from: Position = 0; from < segment.size; ) {
         const end = segment.size;
         const found = await scanBatches(segment.file, from, end, (bytes, at, size, position) => {
-          const [offset, timestamp] = [lastOffsetOf(bytes, at), maxTimestampOf(bytes, at)];
-          if (built.add(offset, timestamp, position, size, this.intervalBytes)) built.save(false);
+          const timestamp = timeToFind(recordCountOf(bytes, at), maxTimestampOf(bytes, at));
+          if (built.add(lastOffsetOf(bytes, at), timestamp, position, size, this.intervalBytes)) built.save(false);
           return true;
         });
         if (found.stop !== "end")

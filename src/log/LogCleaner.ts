@@ -246,8 +246,7 @@ export const cleanGroup = async (
     for (const chunk of chunks) {
       for (let at = 0; at < chunk.length; ) {
         const info = readBatchInfo(chunk, at);
-        // An emptied batch has no record that a search by time could find.
-        cleaned.appended(info.recordCount === 0 ? { ...info, maxTimestamp: -1 } : info, indexIntervalBytes);
+        cleaned.appended(info, indexIntervalBytes);
         at += info.sizeInBytes;
       }
     }

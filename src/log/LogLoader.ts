@@ -11,7 +11,7 @@
  * reordered write) is cut there with what follows kept in a side file; anything else is `CorruptLog` and nothing is
  * touched. What was recovered counts as durable only after the ticket of `log.beginFlush()`.
  */
-import type { Disk, DiskFile } from "../platform/Disk.ts";
+import { type Disk, DiskError, type DiskFile } from "../platform/Disk.ts";
 import type { MaybePending, Offset, Position } from "../prelude/Types.ts";
 import { baseOffsetOf, checkCrc, lastOffsetOf, readBatchInfo } from "../record/RecordBatch.ts";
 import { scanBatches } from "./BatchScan.ts";
@@ -20,7 +20,7 @@ import { CorruptLog } from "./CorruptLog.ts";
 import { type Damage, judgeDamage } from "./Damage.ts";
 import { LogFiles } from "./LogFiles.ts";
 import { LogSegment } from "./LogSegment.ts";
-import { placeSnapshot, type SegmentEnd } from "./LogSnapshot.ts";
+import { placeSnapshot, type SegmentEnd, tellsTheSame } from "./LogSnapshot.ts";
 import { evolve, LogState, snapshotOf } from "./LogState.ts";
 import { TailBudget } from "./LogTail.ts";
 import { beforeCompaction, stateAt, stateOf } from "./StateReplay.ts";
@@ -181,8 +181,9 @@ class Loader {
         break;
       }
       const next = files.bases[index + 1]!;
-      if (this.holes || state.logEndOffset !== next) state = beforeCompaction(files, next, state);
-      this.sealRecovered(segment, state);
+      const compacted = this.holes || state.logEndOffset !== next;
+      if (compacted) state = beforeCompaction(files, next, state);
+      this.sealRecovered(segment, state, compacted);
     }
     if (state.logEndOffset < Math.min(recoveryPoint, endOffset)) {
       throw new CorruptLog(
@@ -313,10 +314,23 @@ class Loader {
     this.repairs.push(await judgeDamage(this.files.disk, file, damage));
   }
 
-  /** A recovered segment that is not the last: sealed, with the snapshot behind it written anew. */
-  private sealRecovered(segment: LogSegment, state: LogState): void {
+  /**
+   * A recovered segment that is not the last: sealed, with the snapshot behind it written anew. On a full disk the one that
+   * is there stays when it says the same, and goes otherwise: the batches tell what it would, unless compaction took them.
+   */
+  private sealRecovered(segment: LogSegment, state: LogState, compacted: boolean): void {
+    const { disk } = this.files;
+    const path = this.files.path(state.logEndOffset, ".snapshot");
     const snapshot = snapshotOf(state);
     placeSnapshot(snapshot, segment.seal());
-    this.files.disk.replaceFile(this.files.path(state.logEndOffset, ".snapshot"), snapshot);
+    try {
+      disk.replaceFile(path, snapshot);
+    } catch (error) {
+      if (!(error instanceof DiskError && error.code === "ENOSPC")) throw error;
+      const there = disk.readFile(path);
+      if (there !== undefined && tellsTheSame(there, snapshot)) return;
+      if (compacted) throw error;
+      disk.remove(path);
+    }
   }
 }

@@ -116,6 +116,19 @@ export const placeSnapshot = (bytes: Uint8Array, end: SegmentEnd): void => {
   writeCrc(bytes);
 };
 
+/**
+ * Whether bytes read from a file tell what this snapshot does: the state, and the segment with its size. How its indexes
+ * look may differ, as there is more than one right way to make them of what compaction has left.
+ */
+export const tellsTheSame = (bytes: Uint8Array, snapshot: Uint8Array): boolean => {
+  const told = bytes.length - PLACE_SIZE + 16;
+  return (
+    bytes.length === snapshot.length &&
+    decodeSnapshot(bytes) !== undefined &&
+    Buffer.compare(bytes.subarray(ENTRIES_AT, told), snapshot.subarray(ENTRIES_AT, told)) === 0
+  );
+};
+
 const firstSequenceOf = (lastSequence: number, delta: number): number => {
   if (lastSequence < 0) return -1;
   return lastSequence >= delta ? lastSequence - delta : lastSequence - delta + 0x8000_0000;

@@ -9,7 +9,7 @@ import { Errors } from "../../src/protocol/Errors.ts";
 import { buildBatch } from "../../src/record/RecordBatchBuilder.ts";
 import { ManualClock } from "../support/ManualClock.ts";
 import { MemoryDisk } from "../support/MemoryDisk.ts";
-import { append, MINUTE, offsets, segmentsOf, type World, withOneBroker } from "../support/OneBroker.ts";
+import { append, MINUTE, offsets, SMALL, segmentsOf, type World, withOneBroker } from "../support/OneBroker.ts";
 
 const GIB = 1024 ** 3;
 
@@ -209,5 +209,21 @@ describe("a full disk", () => {
       },
       { disk: { capacityBytes: 4_000_000 }, settings: { "log.min.free.bytes": "0" } },
     );
+  });
+
+  test("a broker killed on it serves everything when it comes back, and goes on when there is room", () => {
+    withOneBroker(async (one) => {
+      await one.client.createTopic("t", { configs: SMALL });
+      expect(await append(one, 30)).toBe(30);
+      // There is room for the broker's word in the metadata log, without which it does not start, and for no other file.
+      one.disk.beforeOperation = ({ kind, path }) =>
+        kind === "write" && /(index|snapshot|tmp)$/.test(path) ? { error: "ENOSPC" } : undefined;
+      const next = await one.restart("kill");
+      expect(await offsets(next)).toEqual([0, 30]);
+      expect((await next.client.readAll("t", 0)).length).toBe(30);
+      expect(next.logged).toEqual([]);
+      one.disk.beforeOperation = undefined;
+      expect(await append(next, 1)).toBe(31);
+    });
   });
 });

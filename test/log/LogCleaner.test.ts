@@ -105,6 +105,8 @@ const committedRecords = (driver: LogDriver, all: ReadonlyArray<SeenRecord>): Se
       ),
   );
 
+const agesOf = (log: UnifiedLog): Promise<number[]> => Promise.all(log.segments.map((segment) => segment.age()));
+
 const newest = (of: ReadonlyArray<SeenRecord>): Map<string, SeenRecord> => {
   const last = new Map<string, SeenRecord>();
   for (const record of of) if (record.key !== null) last.set(record.key, record);
@@ -286,13 +288,24 @@ describe("compaction", () => {
         expect(found?.lastSequence).toBe(last.lastSequence);
         expect(found?.baseOffset).toBe(last.firstOffset);
       }
+      // So that what was cleaned lies behind a segment of which there is a file.
+      await driver.append([1]);
+      driver.flush();
       const content = await readAll(log);
+      const ages = await agesOf(log);
       const recoveryPoint = log.flushedOffset;
-      for (const options of [{ recoveryPoint }, { recoveryPoint: 0 }]) {
-        const loaded = await driver.load(options, disk.copy());
+      for (const { recoveryPoint: from, full } of [
+        { recoveryPoint, full: false },
+        { recoveryPoint: 0, full: false },
+        { recoveryPoint: 0, full: true },
+      ]) {
+        const left = disk.copy();
+        left.full = full;
+        const loaded = await driver.load({ recoveryPoint: from }, left);
         expect(loaded.repairs).toEqual([]);
         expect(Buffer.compare(await readAll(loaded.log), content)).toBe(0);
         expect(loaded.log.logEndOffset).toBe(driver.end);
+        expect(await agesOf(loaded.log)).toEqual(ages);
         expect(Buffer.compare(snapshotOf(loaded.state), snapshotOf(state))).toBe(0);
       }
       driver.stop();
@@ -349,6 +362,9 @@ describe("compaction", () => {
       await made.seal();
       const { log, state, disk } = made.driver;
       await cleanLog(disk, log, state, { now: 5000 });
+      const ages = await agesOf(log);
+      for (const segment of log.segments.filter(({ active }) => !active)) await segment.indexes.rebuild();
+      expect(await agesOf(log)).toEqual(ages);
       const batches = batchesOf(await readAll(log));
       for (let offset = 0; offset < log.logEndOffset; offset += 1) {
         const expected = batches.find(({ lastOffset }) => lastOffset >= offset);

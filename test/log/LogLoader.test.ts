@@ -6,6 +6,7 @@ import { decodeSnapshot, placeSnapshot } from "../../src/log/LogSnapshot.ts";
 import { evolve, LogState, snapshotOf } from "../../src/log/LogState.ts";
 import { completeWindows } from "../../src/log/ProducerWindows.ts";
 import { DEFAULT_LOG_CONFIG } from "../../src/log/UnifiedLog.ts";
+import { DiskError } from "../../src/platform/Disk.ts";
 import { crc32c } from "../../src/record/Crc32c.ts";
 import { DIRECTORY, LogDriver, noCodecs, readAll, TINY } from "../support/LogDriver.ts";
 import type { MemoryDisk } from "../support/MemoryDisk.ts";
@@ -378,6 +379,58 @@ describe("LogLoader", () => {
     expect(state.leaderEpochs.entries[0]).toEqual({
       epoch: driver.state.leaderEpochs.epochForOffset(50),
       startOffset: 50,
+    });
+  });
+
+  describe("on a full disk", () => {
+    const full = (disk: MemoryDisk): MemoryDisk => {
+      disk.full = true;
+      return disk;
+    };
+    const snapshotsOf = (driver: LogDriver): string[] =>
+      driver.log.segments.slice(1).map((segment) => segment.path(".snapshot"));
+
+    test("everything is recovered, and the snapshots that are right stay", async () => {
+      const driver = await filled();
+      const disk = full(driver.disk.copy());
+      await expectSame(driver, await driver.load({}, disk));
+      for (const path of snapshotsOf(driver))
+        expect(same(disk.content(path), driver.disk.content(path)), path).toBe(true);
+    });
+
+    test("of a snapshot that cannot be written nothing wrong is left, and the next opening does without", async () => {
+      const driver = await filled();
+      const disk = full(driver.disk.copy());
+      const [first, second, third, fourth, ...rest] = snapshotsOf(driver);
+      disk.remove(first!);
+      disk.put(second!, disk.content(second!).subarray(1));
+      disk.put(third!, disk.content(rest[0]!));
+      const shorter = disk.content(fourth!);
+      const { end } = decodeSnapshot(shorter)!.addition!;
+      placeSnapshot(shorter, { ...end!, size: end!.size - 1 });
+      disk.put(fourth!, shorter);
+      await expectSame(driver, await driver.load({}, disk));
+      expect([first!, second!, third!, fourth!, ...rest].filter((path) => disk.exists(path))).toEqual(rest);
+      await expectSame(driver, await driver.load({ recoveryPoint: driver.end }, disk));
+    });
+
+    test("what only a snapshot knows, because compaction took the batches, waits for room", async () => {
+      const driver = await filled();
+      const [, second, third] = driver.log.segments;
+      const inSecond = driver.batches.filter(
+        ({ info: { baseOffset } }) => baseOffset >= second!.baseOffset && baseOffset < third!.baseOffset,
+      );
+      const disk = driver.disk.copy();
+      disk.put(
+        second!.path(".log"),
+        Buffer.concat(inSecond.filter((_, index) => index !== 1).map(({ bytes }) => bytes)),
+      );
+      const before = disk.content(third!.path(".snapshot"));
+      expect(await failure(Promise.resolve(driver.load({}, full(disk))))).toBeInstanceOf(DiskError);
+      expect(same(disk.content(third!.path(".snapshot")), before)).toBe(true);
+      disk.full = false;
+      const { state } = await driver.load({}, disk);
+      expect(same(snapshotOf(state), snapshotOf(driver.state))).toBe(true);
     });
   });
 

@@ -16,6 +16,8 @@ export class MemoryDisk implements Disk {
   private readonly locks = new Set<string>();
   /** Answers how many of the bytes a write takes; throws to fail it. */
   onWrite: (path: string, size: number) => number = (_, size) => size;
+  /** Nothing grows any more; what is there may be written again in its place. */
+  full = false;
   /** Throws to fail a read. */
   onRead: (path: string) => void = () => {};
   /** Makes reads and writes answer promises. */
@@ -74,6 +76,7 @@ export class MemoryDisk implements Disk {
         for (const chunk of chunks) size += chunk.length;
         const allowed = this.onWrite(path, size);
         const end = position + allowed;
+        if (this.full && end > file.size) throw new DiskError("ENOSPC", "write", path);
         if (end > file.bytes.length) {
           const larger = new Uint8Array(Math.max(end, file.bytes.length * 2));
           larger.set(file.bytes.subarray(0, file.size));
@@ -149,6 +152,7 @@ export class MemoryDisk implements Disk {
     return this.files.has(path) ? this.content(path) : undefined;
   }
   replaceFile(path: string, content: Uint8Array): void {
+    if (this.full) throw new DiskError("ENOSPC", "replaceFile", path);
     this.put(path, content);
   }
   freeBytes(): number {
