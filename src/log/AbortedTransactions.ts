@@ -5,6 +5,7 @@
 import type { Disk } from "../platform/Disk.ts";
 import { isPending, type MaybePending, type Offset } from "../prelude/Types.ts";
 import type { LogSegment } from "./LogSegment.ts";
+import { LOST, unlessLost } from "./LostIndex.ts";
 import type { AbortedTransaction, TransactionIndex } from "./TransactionIndex.ts";
 import { replayTransactions } from "./TransactionReplay.ts";
 
@@ -44,9 +45,21 @@ const collectIn = (
   upperBound: Offset,
   found: AbortedTransaction[],
 ): MaybePending<boolean> => {
-  if (transactions !== undefined) return transactions.collect(startOffset, upperBound, found);
-  return replayTransactions(disk, segments, index).then(async () => {
+  const replayed = async (): Promise<boolean> => {
+    await replayTransactions(disk, segments, index);
     const restored = await segments[index]!.indexes.transactions;
     return restored === undefined ? false : restored.collect(startOffset, upperBound, found);
-  });
+  };
+  if (transactions === undefined) return replayed();
+  const own: AbortedTransaction[] = [];
+  const take = (complete: boolean | typeof LOST): MaybePending<boolean> => {
+    if (complete === LOST) {
+      segments[index]!.indexes.loseTransactions(transactions);
+      return replayed();
+    }
+    found.push(...own);
+    return complete;
+  };
+  const collected = unlessLost<boolean | typeof LOST>(() => transactions.collect(startOffset, upperBound, own), LOST);
+  return isPending(collected) ? collected.then(take) : take(collected);
 };

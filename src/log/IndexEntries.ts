@@ -1,22 +1,24 @@
 /**
  * Fixed-size sorted entries, the storage under the three indexes of a segment: what is in the file is read from there,
  * only what is not yet in it is in memory, so that an index costs the same however long its segment is. A look-up in a
- * full index is some ten reads of the page cache, 7 µs (2026-11: a mapping's first touch and checksum take 660 µs, reading
+ * full index is some ten reads of the page cache, 8 µs (2026-11: a mapping's first touch and checksum take 660 µs, reading
  * and checksumming the whole file 490 µs; and what Bun has mapped only its garbage collector unmaps).
  *
  * What must stay true: entries leave memory only after a write that took all of them; what was inherited from an
- * earlier process is believed only after `check`.
+ * earlier process is believed only after `check`; an answer comes from whole blocks whose checksums are those of what was
+ * written: a file in which a bit has flipped since is `CorruptLog`.
  */
 import type { DiskFile } from "../platform/Disk.ts";
 import { allocateUninitialised } from "../platform/Memory.ts";
+import { invariant } from "../prelude/Invariant.ts";
 import { isPending, type MaybePending } from "../prelude/Types.ts";
 import { crc32c } from "../record/Crc32c.ts";
 import { CorruptLog } from "./CorruptLog.ts";
 
-/** Read at once when a look-up has come near. */
+/** Bytes that are read at once, and have a checksum. */
 const BLOCK = 4096;
-/** Read at a time while a whole file is checked. */
-const CHECK_CHUNK = 64 * 1024;
+/** Blocks read at a time while a whole file is checked. */
+const CHECK_CHUNK = 16;
 
 /** Where one entry lies: in the file or in memory. */
 export interface EntryAt {
@@ -43,6 +45,10 @@ export class IndexEntries {
   private checksum: number;
   private checksummed: number;
   private readonly inherited: { readonly count: number; readonly crc: number };
+  /** CRC-32C of each block's entries in the file. The first that was not inherited begins a block. */
+  private readonly sums: number[] = [];
+  private readonly perBlock: number;
+  private readonly inheritedBlocks: number;
 
   /** `count` entries are in the file already; `crc` is their checksum, if it is known. */
   constructor(
@@ -55,6 +61,8 @@ export class IndexEntries {
     this.checksum = crc;
     this.checksummed = count;
     this.inherited = { count, crc };
+    this.perBlock = Math.floor(BLOCK / entrySize);
+    this.inheritedBlocks = Math.ceil(count / this.perBlock);
   }
 
   get count(): number {
@@ -116,6 +124,13 @@ export class IndexEntries {
   }
 
   private saved(count: number): void {
+    for (let slot = this.inFile; slot < this.inFile + count; ) {
+      const block = this.blockOf(slot);
+      const end = Math.min(this.startOf(block) + this.perBlock, this.inFile + count);
+      const [from, to] = [slot - this.inFile, end - this.inFile];
+      this.sums[block] = crc32c(this.tail, from * this.entrySize, to * this.entrySize, this.sums[block]);
+      slot = end;
+    }
     this.tail.copyWithin(0, count * this.entrySize, this.inTail * this.entrySize);
     this.inFile += count;
     this.inTail -= count;
@@ -150,24 +165,67 @@ export class IndexEntries {
     }
   }
 
+  // — blocks of the file
+
+  private blockOf(slot: number): number {
+    const { inherited, perBlock } = this;
+    return slot < inherited.count
+      ? Math.floor(slot / perBlock)
+      : this.inheritedBlocks + Math.floor((slot - inherited.count) / perBlock);
+  }
+
+  /** The slot of a block's first entry. */
+  private startOf(block: number): number {
+    const { inherited, inheritedBlocks, perBlock } = this;
+    return block < inheritedBlocks ? block * perBlock : inherited.count + (block - inheritedBlocks) * perBlock;
+  }
+
+  /** A block's entries as they were written. Throws or rejects `CorruptLog` when they are not that any more. */
+  private readBlock(block: number): MaybePending<Uint8Array> {
+    const start = this.startOf(block);
+    const end = Math.min(
+      block + 1 === this.inheritedBlocks ? this.inherited.count : start + this.perBlock,
+      this.inFile,
+    );
+    const sum = this.sums[block];
+    invariant(sum !== undefined, "an index is checked before it is read");
+    const entries = allocateUninitialised((end - start) * this.entrySize);
+    const judged = (): Uint8Array => {
+      if (!this.isWhole(entries, sum)) throw this.damagedAt(start);
+      return entries;
+    };
+    const reading = this.read(entries, start);
+    return isPending(reading) ? reading.then(judged) : judged();
+  }
+
+  private isWhole(entries: Uint8Array, sum: number): boolean {
+    return crc32c(entries) === sum;
+  }
+
+  private damagedAt(slot: number): CorruptLog {
+    return new CorruptLog(this.file.openToRead().path, slot * this.entrySize, "the index is not what was written");
+  }
+
   /** The last entry whose key is at most `target`; undefined when there is none. `key` never falls from entry to entry. */
   floor(key: Key, target: number): MaybePending<EntryAt | undefined> {
     const { tail, inTail, inFile } = this;
     if (inTail > 0 && key(tail, 0) <= target) return this.floorIn(tail, inTail, inFile, key, target);
-    return inFile === 0 ? undefined : this.narrow(key, target, 0, inFile);
+    if (inFile === 0) return undefined;
+    const blocks = this.blockOf(inFile - 1) + 1;
+    const block = this.narrow(key, target, 0, blocks);
+    return isPending(block)
+      ? block.then((found) => this.floorInBlock(key, target, found, blocks))
+      : this.floorInBlock(key, target, block, blocks);
   }
 
-  /** Halves `[low, high)` of the file's entries until it fits a block. */
-  private narrow(key: Key, target: number, from: number, to: number): MaybePending<EntryAt | undefined> {
-    const { entrySize } = this;
-    const most = Math.floor(BLOCK / entrySize);
-    const block = allocateUninitialised(Math.min(to - from, most) * entrySize);
-    const probe = block.subarray(0, entrySize);
+  /** Of blocks `[from, to)` the last one whose first entry's key is at most `target`, or the first, by unchecked looks. */
+  private narrow(key: Key, target: number, from: number, to: number): MaybePending<number> {
+    const probe = allocateUninitialised(this.entrySize);
     let low = from;
     let high = to;
-    while (high - low > most) {
+    while (high - low > 1) {
       const middle = (low + high) >>> 1;
-      const reading = this.read(probe, middle);
+      const reading = this.read(probe, this.startOf(middle));
       if (isPending(reading)) {
         const [left, right] = [low, high];
         return reading.then(() =>
@@ -177,10 +235,26 @@ export class IndexEntries {
       if (key(probe, 0) <= target) low = middle;
       else high = middle;
     }
-    const entries = block.subarray(0, (high - low) * entrySize);
-    const reading = this.read(entries, low);
-    const find = (): EntryAt | undefined => this.floorIn(entries, high - low, low, key, target);
-    return isPending(reading) ? reading.then(find) : find();
+    return low;
+  }
+
+  /** The floor, when it is in this block of so many; a look at a flipped bit may have led to the wrong one. */
+  private floorInBlock(key: Key, target: number, block: number, blocks: number): MaybePending<EntryAt | undefined> {
+    const start = this.startOf(block);
+    const find = (entries: Uint8Array): MaybePending<EntryAt | undefined> => {
+      const count = entries.length / this.entrySize;
+      const found = this.floorIn(entries, count, start, key, target);
+      if (found === undefined && block > 0) throw this.damagedAt(start);
+      if (found?.slot !== start + count - 1 || block + 1 === blocks) return found;
+      const follows = (next: Uint8Array): EntryAt => {
+        if (key(next, 0) <= target) throw this.damagedAt(start + count);
+        return found;
+      };
+      const next = this.readBlock(block + 1);
+      return isPending(next) ? next.then(follows) : follows(next);
+    };
+    const reading = this.readBlock(block);
+    return isPending(reading) ? reading.then(find) : find(reading);
   }
 
   private floorIn(bytes: Uint8Array, count: number, first: number, key: Key, target: number): EntryAt | undefined {
@@ -198,17 +272,18 @@ export class IndexEntries {
   forEachFrom(slot: number, visit: (bytes: Uint8Array, at: number) => boolean): MaybePending<void> {
     const { entrySize } = this;
     for (let next = slot; next < this.inFile; ) {
-      const count = Math.min(this.inFile - next, Math.floor(BLOCK / entrySize));
-      const block = allocateUninitialised(count * entrySize);
-      const reading = this.read(block, next);
-      next += count;
-      const behind = next;
-      const all = (): boolean => {
-        for (let at = 0; at < block.length; at += entrySize) if (!visit(block, at)) return false;
+      const block = this.blockOf(next);
+      const start = this.startOf(block);
+      const first = (next - start) * entrySize;
+      const all = (entries: Uint8Array): boolean => {
+        next = start + entries.length / entrySize;
+        for (let at = first; at < entries.length; at += entrySize) if (!visit(entries, at)) return false;
         return true;
       };
-      if (isPending(reading)) return reading.then(() => (all() ? this.forEachFrom(behind, visit) : undefined));
-      if (!all()) return undefined;
+      const reading = this.readBlock(block);
+      if (isPending(reading))
+        return reading.then((entries) => (all(entries) ? this.forEachFrom(next, visit) : undefined));
+      if (!all(reading)) return undefined;
     }
     for (let next = Math.max(0, slot - this.inFile); next < this.inTail; next++) {
       if (!visit(this.tail, next * entrySize)) return undefined;
@@ -241,16 +316,23 @@ export class IndexEntries {
     crc: number | undefined,
     sane: (bytes: Uint8Array, at: number) => boolean,
   ): MaybePending<boolean> {
-    const { entrySize, inherited } = this;
+    const { entrySize, inherited, perBlock } = this;
     let next = slot;
     let crcSoFar = sum;
     while (next < inherited.count) {
-      const count = Math.min(inherited.count - next, Math.floor(CHECK_CHUNK / entrySize));
+      const count = Math.min(inherited.count - next, CHECK_CHUNK * perBlock);
       const chunk = allocateUninitialised(count * entrySize);
       const reading = this.read(chunk, next);
       const before = crcSoFar;
+      const first = next;
       const look = (): boolean => {
         crcSoFar = crc32c(chunk, 0, chunk.length, before);
+        for (let at = 0; at < chunk.length; at += perBlock * entrySize)
+          this.sums[this.blockOf(first + at / entrySize)] = crc32c(
+            chunk,
+            at,
+            Math.min(at + perBlock * entrySize, chunk.length),
+          );
         for (let at = 0; crc === undefined && at < chunk.length; at += entrySize) if (!sane(chunk, at)) return false;
         return true;
       };

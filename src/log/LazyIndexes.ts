@@ -7,7 +7,7 @@
  * What must stay true: no look-up is answered by an index that is not believed; an index file that is wrong is replaced,
  * never repaired in place; what is appended while indexes are checked or built is in them when that is over.
  */
-import { DiskError, type DiskFile } from "../platform/Disk.ts";
+import type { DiskFile } from "../platform/Disk.ts";
 import { invariant } from "../prelude/Invariant.ts";
 import { isPending, type MaybePending, type Offset, type Position, type Timestamp } from "../prelude/Types.ts";
 import type { BatchInfo } from "../record/BatchInfo.ts";
@@ -15,6 +15,7 @@ import { lastOffsetOf, maxTimestampOf, recordCountOf } from "../record/RecordBat
 import { scanBatches } from "./BatchScan.ts";
 import { CorruptLog } from "./CorruptLog.ts";
 import type { SegmentEnd } from "./LogSnapshot.ts";
+import { LOST, unlessLost } from "./LostIndex.ts";
 import { SegmentIndexes } from "./SegmentIndexes.ts";
 import { INDEX_SUFFIXES, type SideFiles } from "./SideFiles.ts";
 import type { TimestampOffset } from "./TimeIndex.ts";
@@ -34,24 +35,6 @@ export interface IndexedSegment {
 /** What a search by time can find of a batch: compaction leaves batches without records, whose headers keep their times. */
 const timeToFind = (recordCount: number, maxTimestamp: Timestamp): Timestamp => (recordCount === 0 ? -1 : maxTimestamp);
 
-/** An index file's answer that could not be had. */
-const LOST = Symbol("lost");
-
-/** An index file that is gone or damaged since it was last seen is no failure: what was in it can be made again. */
-const unlessLost = <A>(ask: () => MaybePending<A>, otherwise: A): MaybePending<A> => {
-  const lost = (error: unknown): A => {
-    const gone = error instanceof DiskError && (error.code === "ENOENT" || error.code === "EIO");
-    if (gone || error instanceof CorruptLog) return otherwise;
-    throw error;
-  };
-  try {
-    const answer = ask();
-    return isPending(answer) ? answer.catch(lost) : answer;
-  } catch (error) {
-    return lost(error);
-  }
-};
-
 export class LazyIndexes {
   /** Bytes of batches between two entries of an index that is built again. */
   intervalBytes = 4096;
@@ -63,6 +46,8 @@ export class LazyIndexes {
   private rebuilding: Promise<SegmentIndexes> | undefined;
   private transactionIndex: TransactionIndex | undefined;
   private transactionsBelieved = false;
+  /** Its file could not answer: nothing but a replay can. */
+  private transactionsLost = false;
   /** How a snapshot says the segment ends, as long as that still holds. */
   private described: SegmentEnd | undefined;
 
@@ -362,6 +347,7 @@ export class LazyIndexes {
   private installTransactions(transactions: TransactionIndex): void {
     this.transactionIndex = transactions;
     this.transactionsBelieved = true;
+    this.transactionsLost = false;
   }
 
   /**
@@ -377,7 +363,7 @@ export class LazyIndexes {
   /** Undefined when the file does not hold what it must: then only a replay can tell. */
   private loadTransactions(): MaybePending<TransactionIndex | undefined> {
     const inherited = (this.transactionIndex ??= this.inheritTransactions());
-    if (inherited === undefined) return undefined;
+    if (inherited === undefined || this.transactionsLost) return undefined;
     const judge = (sane: boolean): TransactionIndex | undefined => {
       // Whoever replayed it meanwhile knows better.
       if (this.transactionsBelieved) return this.transactionIndex;
@@ -388,6 +374,13 @@ export class LazyIndexes {
     const crc = this.described?.transactionIndexCrc ?? 0;
     const checking = unlessLost(() => inherited.entries.check(crc, () => true), false);
     return isPending(checking) ? checking.then(judge) : judge(checking);
+  }
+
+  /** `lost` could not answer. What is appended until it is replaced is in the replay too. */
+  loseTransactions(lost: TransactionIndex): void {
+    if (this.transactionIndex !== lost) return;
+    this.transactionsBelieved = false;
+    this.transactionsLost = true;
   }
 
   /** Replaces a transaction index that was lost by a replayed one. */

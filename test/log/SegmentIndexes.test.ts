@@ -1,9 +1,12 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import { CorruptLog } from "../../src/log/CorruptLog.ts";
 import { IndexEntries, type IndexFile } from "../../src/log/IndexEntries.ts";
 import { OffsetIndex } from "../../src/log/OffsetIndex.ts";
 import { TimeIndex } from "../../src/log/TimeIndex.ts";
 import { type AbortedTransaction, abortedInOrder, TransactionIndex } from "../../src/log/TransactionIndex.ts";
+import type { DiskFile } from "../../src/platform/Disk.ts";
+import { isPending } from "../../src/prelude/Types.ts";
 import { readInt32, writeInt32 } from "../../src/record/Wire.ts";
 import { MemoryDisk } from "../support/MemoryDisk.ts";
 
@@ -12,6 +15,21 @@ const on = (disk: MemoryDisk): IndexFile => ({
   openToRead: () => disk.open(PATH, "read"),
   openToSave: () => disk.open(PATH, "write"),
 });
+
+/** Looks at single entries of four bytes see this bit flipped, whoever reads more sees what is there. */
+const flipping = (disk: MemoryDisk, bit: () => number | undefined): DiskFile => {
+  const file = disk.open(PATH, "read");
+  const read: DiskFile["read"] = (target, position) => {
+    const at = bit();
+    const flip = (there: number): number => {
+      if (at !== undefined && target.length === 4) target[at >> 3]! ^= 1 << (at & 7);
+      return there;
+    };
+    const reading = file.read(target, position);
+    return isPending(reading) ? reading.then(flip) : flip(reading);
+  };
+  return Object.create(file, { read: { value: read } });
+};
 
 /** The bytes of the file once all is saved. */
 const saved = async (disk: MemoryDisk, { entries }: { readonly entries: IndexEntries }): Promise<number[]> => {
@@ -71,6 +89,63 @@ describe("index entries", () => {
       ),
       { numRuns: 60 },
     );
+  });
+
+  test("of a file in which a bit has flipped, or flips once, an answer is what was written, or there is none", async () => {
+    let damaged = 0;
+    await fc.assert(
+      fc.asyncProperty(
+        fc.boolean(),
+        fc.integer({ min: 0, max: 5000 }),
+        fc.array(fc.integer({ min: 1, max: 3000 }), { maxLength: 3 }),
+        fc.integer({ min: 0, max: 2 ** 31 }),
+        fc.boolean(),
+        fc.array(fc.nat(), { minLength: 20, maxLength: 20 }),
+        async (pending, before, saves, flip, once, asked) => {
+          const disk = new MemoryDisk();
+          let flipped: number | undefined;
+          disk.pending = pending;
+          const keys: number[] = [];
+          const grow = async (entries: IndexEntries, count: number): Promise<IndexEntries> => {
+            for (let more = 0; more < count; more++) {
+              keys.push((keys.at(-1) ?? 0) + 1 + (more % 3));
+              entries.append((bytes, at) => writeInt32(bytes, at, keys.at(-1)!));
+            }
+            await entries.save();
+            return entries;
+          };
+          const first = await grow(new IndexEntries(4, on(disk)), before);
+          const file = { ...on(disk), openToRead: () => flipping(disk, () => flipped) };
+          const entries = new IndexEntries(4, file, before, first.crc());
+          expect(await entries.check(first.crc(), () => true)).toBe(true);
+          for (const count of saves) await grow(entries, count);
+          const ask = async (tolerant: boolean): Promise<void> => {
+            for (const target of asked.map((each) => each % ((keys.at(-1) ?? 0) + 2))) {
+              const slot = keys.findLastIndex((key) => key <= target);
+              try {
+                const found = await entries.floor(readInt32, target);
+                expect(found?.slot ?? -1).toBe(slot);
+                if (found !== undefined) expect(readInt32(found.bytes, found.at)).toBe(keys[slot]!);
+                const behind: number[] = [];
+                await entries.forEachFrom(Math.max(0, slot), (bytes, at) => behind.push(readInt32(bytes, at)) < 1500);
+                expect(behind).toEqual(keys.slice(Math.max(0, slot), Math.max(0, slot) + 1500));
+              } catch (error) {
+                if (!tolerant || !(error instanceof CorruptLog)) throw error;
+                damaged++;
+              }
+            }
+          };
+          await ask(false);
+          if (keys.length === 0) return;
+          const bit = flip % (keys.length * 32);
+          if (once) flipped = bit % 32;
+          else disk.files.get(PATH)!.bytes[bit >> 3]! ^= 1 << (bit & 7);
+          await ask(true);
+        },
+      ),
+      { numRuns: 100 },
+    );
+    expect(damaged).toBeGreaterThan(100);
   });
 
   test("only what is not in the file is in memory", async () => {

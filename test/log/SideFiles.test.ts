@@ -91,6 +91,12 @@ const cutInPlace = (disk: MemoryDisk, path: string, place: number): void => {
   file.size = file.size === 0 ? 0 : place % file.size;
 };
 
+const flipInPlace = (disk: MemoryDisk, path: string, place: number): void => {
+  const { bytes, size } = disk.files.get(path)!;
+  const bit = place % (size * 8);
+  if (size > 0) bytes[bit >> 3]! ^= 1 << (bit & 7);
+};
+
 const unitOf = (path: string): number => (path.endsWith(".timeindex") ? 12 : path.endsWith(".txnindex") ? 34 : 8);
 
 describe("side files", () => {
@@ -128,15 +134,17 @@ describe("side files", () => {
     );
   });
 
-  test("cut or gone while the log runs: the next answer is the same", async () => {
+  test("cut, gone or with a flipped bit while the log runs: the next answer is the same", async () => {
     const driver = await filled();
     const { log, state, disk } = driver;
+    const kinds = fc.constantFrom("cut", "gone", "flipped");
     await fc.assert(
-      fc.asyncProperty(fc.nat(), fc.boolean(), fc.nat(), fc.boolean(), async (which, gone, place, appends) => {
-        const paths = [...disk.files.keys()].filter((path) => /\.(index|timeindex)$/.test(path));
+      fc.asyncProperty(fc.nat(), kinds, fc.nat(), fc.boolean(), async (which, kind, place, appends) => {
+        const paths = [...disk.files.keys()].filter((path) => INDEXES.test(path));
         const path = paths[which % paths.length]!;
-        cutInPlace(disk, path, gone ? 0 : place);
-        if (gone) disk.remove(path);
+        if (kind === "flipped") flipInPlace(disk, path, place);
+        else cutInPlace(disk, path, kind === "gone" ? 0 : place);
+        if (kind === "gone") disk.remove(path);
         if (appends) await driver.append([place % 150], 30);
         for (let offset = 0; offset < driver.end; offset += 3) {
           const batch = driver.batches.find(({ info }) => info.lastOffset >= offset)!;
@@ -146,8 +154,9 @@ describe("side files", () => {
           const found = await log.offsetForTimestamp(timestamp, 0, INFINITY, noCodecs);
           expect(found?.offset).toBe(byTime(driver, timestamp));
         }
+        expect(await log.abortedTransactions(0, INFINITY)).toEqual(driver.aborted);
       }),
-      { numRuns: 60 },
+      { numRuns: 120, seed: 5 },
     );
     await expectModel(driver, { log, state, repairs: [] });
   });
