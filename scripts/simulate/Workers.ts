@@ -28,10 +28,13 @@ export const work = async (
   jobs: number,
 ): Promise<void> => {
   keepTripwires();
+  const parent = process.ppid;
   const codecs = makeBunCodecs();
   const run = watched((plan) => runPlan(plan, { codecs, directoryOf }));
   for (let seed = from + index; seed < from + seeds; seed += jobs) {
     for (const name of scenarios) {
+      // A parent that was killed could end nobody.
+      if (process.ppid !== parent) return;
       const result = await run(planOf(scenarioOf(name), seed));
       process.stdout.write(`${JSON.stringify(told(result))}\n`);
       if (stopAtFailure === true && result.violations.length > 0) return;

@@ -61,3 +61,28 @@ test("nobody's terminal gets nothing but the sum; time that is up ends all of it
   expect(told).toBe("");
   expect(out.split("\n")[0]).toMatch(LINE);
 }, 60_000);
+
+test("a worker whose parent was killed ends: nobody would hear of what it finds", async () => {
+  const job = JSON.stringify({ scenarios: ["small"], from: 1, seeds: 1_000_000, index: 0, jobs: 1 });
+  const parent = `
+    const worker = Bun.spawn(${JSON.stringify([process.execPath, SCRIPT, "--worker", job])}, { stdout: "pipe" });
+    for await (const _ of worker.stdout) if (_.length > 0) console.log(worker.pid);`;
+  const child = Bun.spawn([process.execPath, "-e", parent], { stdout: "pipe" });
+  const { value } = await child.stdout.getReader().read();
+  const worker = Number.parseInt(new TextDecoder().decode(value), 10);
+  child.kill("SIGKILL");
+  await child.exited;
+  const isThere = (): boolean => {
+    try {
+      return process.kill(worker, 0);
+    } catch {
+      return false;
+    }
+  };
+  try {
+    for (let waits = 0; waits < 200 && isThere(); waits++) await Bun.sleep(50);
+    expect(isThere()).toBe(false);
+  } finally {
+    if (isThere()) process.kill(worker, "SIGKILL");
+  }
+}, 30_000);
