@@ -25,8 +25,14 @@ export interface Victims {
 }
 
 const MINUTE_MS = 60_000;
+/**
+ * What lies beside the records and can be made again from them, so that a flipped bit in it must change no answer. Not
+ * `partition.metadata`: until a checkpoint knows of its records, a folder that does not say whose it is begins anew.
+ */
+const SIDE_FILE =
+  /\.(index|timeindex|txnindex|snapshot)$|leader-epoch-checkpoint$|^\/data\/[^/]*(checkpoint|cleanshutdown)[^/]*$/;
 /** Those that need no client. */
-const BROKER_FAULTS: ReadonlySet<FaultKind> = new Set([...CRASHES, ...DISK_FAULTS, "pause", "clock jump"]);
+const BROKER_FAULTS: ReadonlySet<FaultKind> = new Set([...CRASHES, ...DISK_FAULTS, "pause", "clock jump", "bit flip"]);
 
 export class Faults {
   /** Faults that took effect, by kind. */
@@ -144,6 +150,17 @@ export class Faults {
         count();
         // Never more than this away from everybody else's: records an hour ahead are refused.
         return broker.jumpWall(random.between(-20 * MINUTE_MS, 20 * MINUTE_MS) - broker.skew.wallMs);
+      case "bit flip": {
+        const files = [...(broker?.platter.files() ?? [])].filter(
+          ([path, { length }]) => SIDE_FILE.test(path) && length > 0,
+        );
+        if (broker === undefined || files.length === 0) return;
+        count();
+        const [path, { length }] = random.pick(files);
+        const bit = random.below(length * 8);
+        world.trace.add(`fault ${fault.id}: bit ${bit} of ${path}`);
+        return broker.platter.flipBit(path, bit);
+      }
       case "client kill":
       case "client pause": {
         const client = victims.client(random.pick(clientHosts));

@@ -5,7 +5,7 @@
  */
 import * as fc from "fast-check";
 import { POWER_CUTS } from "../simulation/PowerCut.ts";
-import { FAULT_KINDS } from "./Scenario.ts";
+import { ORDINARY_FAULTS } from "./Scenario.ts";
 import type { SimulatedFault, SimulatedFaultKind } from "./Simulate.ts";
 
 /** A record as `KafkaProducer.send` takes it. */
@@ -44,7 +44,7 @@ export const records = (options: RecordOptions = {}): fc.Arbitrary<AnyRecord> =>
 };
 
 export interface FaultsOptions {
-  /** Default: all of them. */
+  /** Default: all but `bit flip`. */
   readonly kinds?: ReadonlyArray<SimulatedFaultKind>;
   /** Most of them (default 10). */
   readonly max?: number;
@@ -54,7 +54,7 @@ export interface FaultsOptions {
 
 /** For `simulate`'s `faults`. Shrinks to fewer, earlier and shorter ones. */
 export const faults = (options: FaultsOptions = {}): fc.Arbitrary<SimulatedFault[]> => {
-  const { kinds = FAULT_KINDS, max = 10, withinMs = 2000 } = options;
+  const { kinds = ORDINARY_FAULTS, max = 10, withinMs = 2000 } = options;
   const times = { atMs: fc.nat(withinMs), forMs: fc.integer({ min: 1, max: Math.ceil(withinMs / 2) }) };
   const fault = fc
     .record({ kind: fc.constantFrom(...kinds), ...times, cut: fc.constantFrom(...POWER_CUTS) })

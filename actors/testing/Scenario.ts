@@ -52,9 +52,14 @@ export const FAULT_KINDS = [
   "half-open",
   "reset",
   "client reset",
+  // The medium.
+  "bit flip",
 ] as const;
 
 export type ScenarioFaultKind = (typeof FAULT_KINDS)[number];
+
+/** All but rot: what compaction has taken, and what clients had deleted, a side file may be the only one to know. */
+export const ORDINARY_FAULTS: ReadonlyArray<ScenarioFaultKind> = FAULT_KINDS.filter((kind) => kind !== "bit flip");
 
 export const CRASHES: ReadonlyArray<ScenarioFaultKind> = ["power cut", "kill"];
 export const CLIENT_FAULTS: ReadonlyArray<ScenarioFaultKind> = ["client kill", "client pause", "client reset"];

@@ -25,7 +25,7 @@ export interface SimulatedFault {
 
 /** Faults that the seed draws. */
 export interface SimulatedFaultOptions {
-  /** Default: all of them. A seed takes some of them, because many of one kind meet what one of each would not. */
+  /** Default: all but `bit flip`. A seed takes some of them, because many of one kind meet what one of each would not. */
   readonly kinds?: ReadonlyArray<SimulatedFaultKind>;
   /** Default 20. */
   readonly count?: number;

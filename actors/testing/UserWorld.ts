@@ -15,7 +15,7 @@ import { type SimulatedProcess, Simulation, SimulationError } from "../simulatio
 import { streamPlatform } from "../simulation/StreamPlatform.ts";
 import { type ClientOptions, KafkaClient, LATEST } from "./KafkaClient.ts";
 import { RecordedHistory } from "./RecordedHistory.ts";
-import { FAULT_KINDS, type ScenarioFault } from "./Scenario.ts";
+import { FAULT_KINDS, ORDINARY_FAULTS, type ScenarioFault } from "./Scenario.ts";
 import {
   type Simulated,
   type SimulatedFault,
@@ -323,7 +323,7 @@ const unknownKind = (kind: string): string => `simulate: faults: ${kind} (allowe
 
 /** What a seed makes of what was asked for. */
 const drawFaults = (
-  { kinds = FAULT_KINDS, count = FAULTS, withinMs = WITHIN_MS }: SimulatedFaultOptions,
+  { kinds = ORDINARY_FAULTS, count = FAULTS, withinMs = WITHIN_MS }: SimulatedFaultOptions,
   random: SeededRandom,
 ): SimulatedFault[] => {
   for (const kind of kinds) if (!FAULT_KINDS.includes(kind)) throw new RangeError(unknownKind(kind));

@@ -8,6 +8,8 @@ import type { Socket } from "../../src/platform/Network.ts";
 
 const BROKER = { host: "127.0.0.1", port: 9092 };
 const CLIENT = "10.0.0.1";
+/** What can be made again from the records, and may rot. */
+const INDEX = "/t-0/00000000000000000000.index";
 const AT_MS = 10;
 const FOR_MS = 100;
 
@@ -57,6 +59,8 @@ class Scene {
     this.file = this.broker.disk.open("/f", "write");
     await this.file.write([Uint8Array.of(1, 2, 3)], 0);
     await this.file.flush();
+    this.broker.disk.makeDirectory("/t-0");
+    await this.broker.disk.open(INDEX, "write").write([new Uint8Array(64)], 0);
     await this.broker.disk.flushDirectory("/");
     this.faults.start();
   }
@@ -225,6 +229,13 @@ const effects: Readonly<Record<ScenarioFaultKind, () => void>> = {
     during("read error", async (scene) => {
       expect((await scene.outcomes(() => read(scene), 100)).told).toEqual(["3", "EIO"]);
       expect((await scene.outcomes(() => write(scene))).told).toEqual(["200"]);
+    }),
+  "bit flip": () =>
+    during("bit flip", async ({ broker }) => {
+      const files = broker.platter.files();
+      const bits = [...files.get(INDEX)!].map((byte) => byte.toString(2).replaceAll("0", ""));
+      expect(bits.join("")).toBe("1");
+      expect([...files.get("/f")!]).toEqual([1, 2, 3]);
     }),
 };
 

@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import * as fc from "fast-check";
 import { faults, programs, records, seeds } from "../../actors/testing/FastCheck.ts";
 import { type SimulatedFault, simulate } from "../../actors/testing/index.ts";
-import { FAULT_KINDS } from "../../actors/testing/Scenario.ts";
+import { ORDINARY_FAULTS } from "../../actors/testing/Scenario.ts";
 
 const text = (bytes: Uint8Array | null): string => new TextDecoder().decode(bytes ?? undefined);
 
@@ -65,7 +65,7 @@ test("a service that keeps what it has done in memory only is broken by one faul
 
 test("every kind of fault comes, and only those that were asked for", () => {
   const all = fc.sample(faults(), { numRuns: 500, seed: 3 }).flat();
-  expect(new Set(all.map(({ kind }) => kind))).toEqual(new Set(FAULT_KINDS));
+  expect(new Set(all.map(({ kind }) => kind))).toEqual(new Set(ORDINARY_FAULTS));
   for (const { kind, cut } of all) expect(cut !== undefined).toBe(kind === "power cut");
   const some = fc.sample(faults({ kinds: ["kill"], max: 2, withinMs: 10 }), { numRuns: 100, seed: 4 });
   for (const list of some) {

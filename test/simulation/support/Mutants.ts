@@ -16,6 +16,7 @@ import type { Position } from "../../../src/gateway/Messages.ts";
 import { ClassicRebalance } from "../../../src/group/ClassicRebalance.ts";
 import { ConsumerGroup } from "../../../src/group/ConsumerGroup.ts";
 import { CommittedOffsets } from "../../../src/group/Offsets.ts";
+import { IndexEntries } from "../../../src/log/IndexEntries.ts";
 import { ProducerStateManager } from "../../../src/log/ProducerStateManager.ts";
 import { Fate, RecordFates } from "../../../src/log/RecordFates.ts";
 import { RetentionScan } from "../../../src/log/Retention.ts";
@@ -78,6 +79,12 @@ export const MUTANTS: ReadonlyArray<Mutant> = [
             return ticket === undefined ? ticket : { ...(ticket as object), files: [], directories: [] };
           },
       ),
+  },
+  {
+    name: "an index is believed whatever has flipped in it",
+    scenario: "rot",
+    seed: 4,
+    plant: () => replace(IndexEntries.prototype, "isWhole", () => () => true),
   },
   {
     name: "no fsync of directories",
