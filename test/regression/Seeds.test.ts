@@ -76,6 +76,11 @@ test.each([
     7001005,
     "a log opened again while its new folder's first flush was under way counted on a name that a power cut took back",
   ],
+  [
+    "rot",
+    262,
+    "a bit that flipped in a transaction index under way: read_committed was shown aborted records, and not others",
+  ],
 ] as const)(
   "%s %d: %s",
   (scenario, seed) => {
