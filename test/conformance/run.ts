@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { type Broker, type BrokerKind, runningBroker, startBroker } from "./support/Brokers.ts";
-import { cacheDirectory } from "./support/Cache.ts";
+import { cacheDirectory, javaArguments, javaScriptClients, kafkaLibs, node22 } from "./support/Cache.ts";
 import type { ConformanceTest, Context, Suite } from "./support/Suite.ts";
 
 const help = `bun run conformance [options]
@@ -165,6 +165,9 @@ const main = async (): Promise<number> => {
   }
   await mkdir(root, { recursive: true });
   await mkdir(cacheDirectory, { recursive: true });
+  // Most suites need one of these, and what takes minutes to fetch is not a test's own time.
+  await javaArguments(await kafkaLibs());
+  await Promise.all([javaScriptClients(), node22()]);
   const began = performance.now();
   const broker =
     values.against === undefined ? await startBroker(kind, join(root, "broker")) : runningBroker(values.against);

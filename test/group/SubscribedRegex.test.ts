@@ -81,7 +81,7 @@ describe("no pattern stalls the event loop", () => {
         slices += 1;
       }
       // A backtracking engine needs longer than the universe for the first of these names.
-      expect(longest).toBeLessThan(1000);
+      expect(longest).toBeLessThan(10_000);
       expect(slices).toBeGreaterThan(0);
     });
   }

@@ -346,8 +346,8 @@ export const suite: Suite = {
       name: "#10 answers come in request order, also behind a waiting fetch",
       async run(context) {
         const { wire, name } = await createdTopic(context);
-        const wait = await wire.send("Fetch", 11, fetchBody(name, 0, { maxWaitMs: 300 }));
         const began = performance.now();
+        const wait = await wire.send("Fetch", 11, fetchBody(name, 0, { maxWaitMs: 300 }));
         const rest = [];
         for (let index = 0; index < 5; index++) rest.push(await wire.send("ApiVersions", 0));
         await wire.receive(wait);

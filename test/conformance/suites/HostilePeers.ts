@@ -84,8 +84,9 @@ export const suite: Suite = {
         note(`p50/p99 ${shown(alone)} ms alone, ${shown(beside)} ms beside ${stayed} and ${counts.join("+")} peers`);
         note(`${before.toFixed(0)} MiB before, ${most.toFixed(0)} MiB at most`);
         assert(Math.min(...counts) > 5, `hardly any of some kind came: ${counts}`);
-        // 600 peers that stay and hundreds that come and go, a fifth of a MiB each.
-        assert(most - before < 200, `memory grew from ${before} to ${most} MiB`);
+        // 600 peers that stay and hundreds that come and go, a fifth of a MiB each; unbounded, two hundred slow readers of
+        // 20 MB each would be 4 GB.
+        assert(most - before < 400, `memory grew from ${before} to ${most} MiB`);
         assert(at(beside, 0.5) < 5 * at(alone, 0.5) + 20, "the client waits five times as long and more");
         assert(at(beside, 0.99) < 1000, "the client was held up for a second");
         equal(broker.log().match(/ERROR.*/g) ?? [], [], "errors in the broker's log");

@@ -399,7 +399,15 @@ class Program {
       }),
     );
     if (config.value === "LogAppendTime" && at(code, "responses.0.errorCode") === 0) topic.appendTime = true;
-    // In Kafka the answer may come before the log has heard of it.
+    // In Kafka the answer may come before anybody has heard of it, and before the log has when the others have.
+    if (at(code, "responses.0.errorCode") === 0)
+      await this.agreed(`${topic.name}: ${config.name} is known`, (side) =>
+        side.call("DescribeConfigs", 4, {
+          resources: [{ resourceType: 2, resourceName: topic.name, configurationKeys: [config.name] }],
+          includeSynonyms: false,
+          includeDocumentation: false,
+        }),
+      );
     await this.twins.each(() => new Promise((resolve) => setTimeout(resolve, 60)));
   }
 

@@ -95,12 +95,13 @@ const putKeys = async (wire: Wire, topic: string, rounds: number, size: number):
   }
 };
 
-/** Waits until the broker has written down that the topic was cleaned. */
+/** Waits until the broker has written down that the topic was cleaned as far as it can be: up to its active segment. */
 const cleaned = async (broker: Broker, topic: string): Promise<void> => {
   const file = join(broker.dataDirectory, "cleaner-offset-checkpoint");
+  const end = Number(filesOf(broker, `${topic}-0`, ".log").at(-1)?.slice(-24, -4));
   for (let attempt = 0; attempt < 400; attempt++) {
     const entry = existsSync(file) ? new RegExp(`^${topic} 0 (\\d+)$`, "m").exec(readFileSync(file, "utf8")) : null;
-    if (entry !== null && Number(entry[1]) > 0) return;
+    if (entry !== null && Number(entry[1]) >= end) return;
     await sleep(100);
   }
   throw new Error(`${topic} was not compacted in 40 s`);
@@ -359,9 +360,13 @@ export const suite: Suite = {
         const wire = await Wire.open(broker);
         const topics = Array.from({ length: 6 }, (_, index) => context.topic(`m${index}`));
         for (const topic of topics) await createTopic(wire, topic, 3, { "retention.ms": "12345" });
+        const ours = context.kind !== "kafka";
+        const isWhole = () =>
+          filesOf(broker, "__cluster_metadata-0", ".log")[0]?.endsWith(`${"0".repeat(20)}.log`) === true;
+        // While a snapshot is being written the log grows on without another: as many changes as it takes.
+        for (let round = 0; ours && isWhole() && round < 200; round++) await createTopic(wire, context.topic("more"));
         wire.close();
         await broker.stop();
-        const ours = context.kind !== "kafka";
         const types = (text: string) => lines(text).flatMap((line) => /"type":"(\w+)"/.exec(line)?.[1] ?? []);
         const dumped = async (suffix: string): Promise<string> => {
           const files = filesOf(broker, "__cluster_metadata-0", suffix);
@@ -379,10 +384,7 @@ export const suite: Suite = {
           assert(types(snapshots).includes(type), `no ${type}`);
         }
         await dumped(".log");
-        if (ours) {
-          const [first = ""] = filesOf(broker, "__cluster_metadata-0", ".log");
-          assert(!first.endsWith(`${"0".repeat(20)}.log`), "what the snapshots stand for is still in the log");
-        }
+        assert(!ours || !isWhole(), "what the snapshots stand for is still in the log");
         await broker.start();
         for (const topic of topics) equal(await readWhenThere(broker, topic, 0), "", `${topic} is there, and empty`);
       },

@@ -59,24 +59,34 @@ const killLoop = (name: string, properties: readonly string[]): ConformanceTest 
     const config = join(context.directory, "producer.properties");
     await Bun.write(
       config,
-      ["reconnect.backoff.max.ms=100", "retry.backoff.ms=20", "delivery.timeout.ms=600000", ...properties].join("\n"),
+      [
+        "reconnect.backoff.max.ms=100",
+        "retry.backoff.ms=20",
+        "delivery.timeout.ms=600000",
+        "retries=2147483647",
+        ...properties,
+      ].join("\n"),
     );
-    const producer = spawn("java", [
-      ...(await javaArguments(await kafkaLibs())),
-      "org.apache.kafka.tools.VerifiableProducer",
-      ...[
-        "--bootstrap-server",
-        broker.address,
-        "--topic",
-        topic,
-        "--acks",
-        "-1",
-        "--throughput",
-        "4000",
-        "--command-config",
-        config,
+    const producer = spawn(
+      "java",
+      [
+        ...(await javaArguments(await kafkaLibs())),
+        "org.apache.kafka.tools.VerifiableProducer",
+        ...[
+          "--bootstrap-server",
+          broker.address,
+          "--topic",
+          topic,
+          "--acks",
+          "-1",
+          "--throughput",
+          "4000",
+          "--command-config",
+          config,
+        ],
       ],
-    ]);
+      { stdio: ["ignore", "pipe", "ignore"] },
+    );
     context.cleanup(() => producer.kill("SIGKILL"));
     let output = "";
     producer.stdout.on("data", (chunk: Buffer) => {
@@ -98,7 +108,7 @@ const killLoop = (name: string, properties: readonly string[]): ConformanceTest 
       await broker.kill();
       await broker.start();
     }
-    const gone = once(producer, "exit");
+    const gone = once(producer, "close");
     producer.kill("SIGTERM");
     await gone;
     const successes = [...output.matchAll(/"producer_send_success".*?"value":"(\d+)","offset":(\d+)/g)];

@@ -344,11 +344,12 @@ export const suite: Suite = {
       async run(context) {
         const { wire, name } = await createdTopic(context, 100);
         const partitionData = Array.from({ length: 100 }, (_, index) => ({ index, records: batch() }));
-        const answer = await wire.call("Produce", 9, {
+        const sent = await wire.send("Produce", 9, {
           acks: -1,
-          timeoutMs: 5000,
+          timeoutMs: 30_000,
           topicData: [{ name, partitionData }],
         });
+        const answer = await wire.receive(sent, 35_000);
         const answers = listAt(answer, "responses.0.partitionResponses");
         equal([answers.length, answers.filter((each) => at(each, "errorCode") === 0).length], [100, 100], "answers");
         const partitions = Array.from({ length: 100 }, (_, partition) => ({

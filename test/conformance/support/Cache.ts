@@ -16,7 +16,16 @@ const NODE_VERSION = "22.23.3";
 export const cacheDirectory =
   process.env.ODRADEK_CACHE ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "odradek-conformance");
 
-const once = async (name: string, fill: (directory: string) => Promise<void>): Promise<string> => {
+const underWay = new Map<string, Promise<string>>();
+
+/** Who asks while it is being fetched waits for the same fetch. */
+const once = (name: string, fill: (directory: string) => Promise<void>): Promise<string> => {
+  const fetching = underWay.get(name) ?? fetchOnce(name, fill).finally(() => underWay.delete(name));
+  underWay.set(name, fetching);
+  return fetching;
+};
+
+const fetchOnce = async (name: string, fill: (directory: string) => Promise<void>): Promise<string> => {
   const whole = join(cacheDirectory, name);
   if (existsSync(whole)) return whole;
   const partial = `${whole}.partial-${process.pid}`;

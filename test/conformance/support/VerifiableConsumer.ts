@@ -39,6 +39,8 @@ export class VerifiableConsumer {
     protocol: "consumer" | "classic",
   ): Promise<VerifiableConsumer> {
     const args = ["--bootstrap-server", address, "--group-id", group, "--topic", topic, "--verbose"];
+    // In the other protocol the broker says how long.
+    if (protocol === "classic") args.push("--session-timeout", "6000");
     const java = await javaArguments(await kafkaLibs(), "-Xmx128m");
     const child = spawn(
       "java",
