@@ -38,7 +38,7 @@ export interface CoordinatorCall<K extends KnownApiKey> {
   /** Which connection; requests of one purpose are answered in their order. */
   readonly purpose: string;
   readonly timeoutMs?: number;
-  /** Asked before each attempt and after each pause; true ends the call as unanswered. */
+  /** Asked before each attempt, and again when there is a connection for it; true ends the call as unanswered. */
   readonly cancelled?: () => boolean;
 }
 
@@ -96,10 +96,14 @@ export class Coordinators {
     let unknownBefore = false;
     let last: unknown;
     for (;;) {
-      if (call.cancelled?.() === true) throw new Unanswered(`${what} was ended`, unknownBefore);
+      const unlessEnded = (): void => {
+        if (call.cancelled?.() === true) throw new Unanswered(`${what} was ended`, unknownBefore);
+      };
+      unlessEnded();
       try {
         const node = await this.find(kind, key);
         const connection = await this.client.connection(node, call.purpose);
+        unlessEnded();
         const newest = connection.versionOf(apiKey);
         const version = Math.min(newest ?? -1, call.newest ?? Number.POSITIVE_INFINITY);
         if (version < 0) throw new KafkaError(Errors.UNSUPPORTED_VERSION, what);

@@ -58,8 +58,9 @@ export class GroupBook {
     );
   }
 
+  /** Only the first time counts: a machine may die long after a consumer on it was given up. */
   died(instance: number): void {
-    this.deaths.set(instance, this.now());
+    if (!this.deaths.has(instance)) this.deaths.set(instance, this.now());
   }
 
   /** Begins a commit; the answer ends it. */

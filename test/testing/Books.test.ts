@@ -56,6 +56,15 @@ describe("groups", () => {
     }
   });
 
+  test("who was given up and whose machine dies later died when it was given up", () => {
+    // Found by consumer-groups 9001777.
+    const group = new Group().tell(0, { type: "owned", partitions: [P0] }).heartbeat(0, 10);
+    group.book.died(0);
+    group.tell(1, { type: "owned", partitions: [P0] }, 10).heartbeat(1);
+    group.book.died(0);
+    expect(group.book.judge()).toEqual([]);
+  });
+
   test("who hears of its partitions only when its session is over has never owned them", () => {
     const late = new Group().heartbeat(0, 200);
     late.tell(1, { type: "owned", partitions: [P0] }).heartbeat(1);

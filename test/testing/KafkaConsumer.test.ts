@@ -295,6 +295,28 @@ test("what is committed is known by the topics' ids as they were asked, also whe
   );
 });
 
+test("a consumer that is given up while its coordinator is looked for sends it nothing more", () => {
+  playClients(
+    async ({ client, sleep }) => {
+      const own = client();
+      await own.createTopic("t", { partitions: 1 });
+      const consumer = own.consumer({ groupId: "g", ...SPEED, groupProtocol: "consumer" });
+      consumer.subscribe(["t"]);
+      const { coordinators } = own;
+      const find = coordinators.find.bind(coordinators);
+      coordinators.find = async (...which) => {
+        const node = await find(...which);
+        consumer.abandon();
+        return node;
+      };
+      expect(await consumer.poll(100)).toEqual([]);
+      await sleep(500);
+      expect(await client().admin.listGroups()).toEqual([]);
+    },
+    { seeds: 1 },
+  );
+});
+
 test("a member commits by the generation whose assignment it has taken over, not by one that it has only joined", () => {
   playClients(async (scene) => {
     await scene.client().createTopic("t", { partitions: 2 });
