@@ -135,6 +135,10 @@ export class KafkaConsumer {
     return this.instance;
   }
 
+  get isolation(): NonNullable<ConsumerOptions["isolation"]> {
+    return this.options.isolation ?? "read_uncommitted";
+  }
+
   /** What it reads now. */
   get assignment(): ReadonlyArray<TopicPartition> {
     return [...this.positions.values()].map(({ topic, partition }) => ({ topic, partition }));

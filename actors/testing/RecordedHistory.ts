@@ -1,13 +1,14 @@
 /**
  * A history of what a program's own producers and consumers did, for the checker. What must stay true: what is recorded
  * behaves as before, but for a header that numbers each record (`odradek-value`), by which it is known again when it is
- * read; a record without it is nobody's and is left out.
+ * read; a record without it is nobody's and is left out, and so is to the checker what a consumer that reads uncommitted has
+ * seen of a transaction that was not committed in the end.
  */
 import type { TopicPartition } from "../../src/prelude/Types.ts";
 import type { NewRecord } from "../../src/record/RecordBatchBuilder.ts";
 import { checkTwice, type Report, type SubscribedVia } from "./ConsistencyChecker.ts";
 import type { FetchedRecord } from "./FetchedRecords.ts";
-import { HistoryRecorder, type Mop, type Op } from "./History.ts";
+import { HistoryRecorder, type Mop, mopsOf, type Op, type Value, writesOf } from "./History.ts";
 import type { KafkaConsumer, PolledPartition } from "./KafkaConsumer.ts";
 import type { KafkaProducer, ProduceOutcome } from "./KafkaProducer.ts";
 import { replaced } from "./Replaced.ts";
@@ -24,6 +25,8 @@ export class RecordedHistory {
   private readonly assigned = new Set<KafkaConsumer>();
   private nextValue = 1;
   private via = new Set<"assign" | "subscribe">();
+  /** Processes whose consumers read uncommitted. */
+  private readonly uncommitted = new Set<number>();
 
   /** `now`: any clock, the same for everything recorded. */
   constructor(now: () => number) {
@@ -95,7 +98,12 @@ export class RecordedHistory {
 
   /** The same consumer with its polls as operations. What it polled before is not part of the history. */
   consumer(consumer: KafkaConsumer): KafkaConsumer {
-    let process = this.recorder.newProcess();
+    const newProcess = (): number => {
+      const made = this.recorder.newProcess();
+      if (consumer.isolation === "read_uncommitted") this.uncommitted.add(made);
+      return made;
+    };
+    let process = newProcess();
     const moved = (f: "assign" | "subscribe", partitions: ReadonlyArray<TopicPartition>): void => {
       this.via.add(f);
       const keys = partitions.map((one) => this.keyOf(one));
@@ -114,7 +122,7 @@ export class RecordedHistory {
       seek: (partition: TopicPartition, offset: number) => {
         consumer.seek(partition, offset);
         // It begins anew: what comes next need not follow on what came before.
-        process = this.recorder.newProcess();
+        process = newProcess();
         moved(this.assigned.has(consumer) ? "assign" : "subscribe", [partition]);
       },
       poll: async (maxWaitMs: number) => {
@@ -133,7 +141,27 @@ export class RecordedHistory {
 
   /** Jepsen's anomalies; none when `bad` is empty. */
   check(): Report {
-    return checkTwice(this.ops, this.subscribedVia);
+    return checkTwice(this.withoutUncommitted(), this.subscribedVia);
+  }
+
+  private withoutUncommitted(): Op[] {
+    const [sent, committed] = [new Set<string>(), new Set<string>()];
+    const nameOf = (key: number | string, value: Value): string => `${key} ${value}`;
+    for (const op of this.ops) {
+      if (op.f !== "txn") continue;
+      for (const { key, value } of writesOf(op)) (op.type === "ok" ? committed : sent).add(nameOf(key, value));
+    }
+    const keep = (key: string, value: Value): boolean =>
+      !sent.has(nameOf(key, value)) || committed.has(nameOf(key, value));
+    return this.ops.map((op) => {
+      if (!this.uncommitted.has(op.process) || op.f !== "poll") return op;
+      const value = mopsOf(op).map((mop): Mop => {
+        if (mop[0] !== "poll" || mop[1] === undefined) return mop;
+        const kept = Object.entries(mop[1]).map(([key, pairs]) => [key, pairs.filter((pair) => keep(key, pair[1]))]);
+        return ["poll", Object.fromEntries(kept)];
+      });
+      return { ...op, value };
+    });
   }
 
   private get subscribedVia(): SubscribedVia {

@@ -57,6 +57,35 @@ describe("a recorded history", () => {
     ]);
   });
 
+  test("holds nothing against who reads uncommitted that is not committed in the end, and everything against who must not", async () => {
+    const ran = await simulate(
+      async (world) => {
+        const client = world.machine().kafka();
+        const producer = world.history.producer(client.producer({ transactionalId: "tx" }));
+        await producer.init();
+        const uncommitted = world.history.consumer(client.consumer({ autoOffsetReset: "earliest" }));
+        // What a broker would have to be broken for: one that is said to read committed is shown the same.
+        const committed = world.history.consumer(
+          Object.create(client.consumer({ autoOffsetReset: "earliest" }), { isolation: { value: "read_committed" } }),
+        );
+        const bad = async (consumer: typeof uncommitted) => {
+          consumer.assign([{ topic: "t", partition: 0 }]);
+          while ((consumer.position({ topic: "t", partition: 0 }) ?? 0) < 3) await consumer.poll(100);
+          return world.history.check().bad;
+        };
+        for (const end of ["commit", "abort"] as const) {
+          producer.begin();
+          await producer.send("t", 0, [{ value: utf8(end) }]);
+          if (end === "abort") await uncommitted.poll(0);
+          await producer[end]();
+        }
+        return [await bad(uncommitted), await bad(committed)];
+      },
+      { seed: 3, topics: ["t"], check: false },
+    );
+    expect(ran.value).toEqual([[], ["G1a"]]);
+  });
+
   test("has a transaction as one operation, that of a dead process too", async () => {
     const { value } = await simulate(
       async (world) => {
