@@ -1,10 +1,20 @@
 /**
  * Tripwires on everything outside the ports: while a simulation runs, the runtime's own timers, clocks, random sources,
- * sockets and files throw when touched. What must stay true: they are disarmed whatever happens, and a touch whose
+ * sockets and files throw when touched (but for functions imported by name from `node:` modules: the runtime binds those
+ * before anybody can replace them). What must stay true: they are disarmed whatever happens, and a touch whose
  * exception somebody swallowed still fails the run, because every touch is listed.
  */
+import childProcess from "node:child_process";
 import nodeCrypto from "node:crypto";
+import dgram from "node:dgram";
+import dns from "node:dns";
 import fs from "node:fs";
+import http from "node:http";
+import https from "node:https";
+import net from "node:net";
+import timers from "node:timers";
+import timersPromises from "node:timers/promises";
+import tls from "node:tls";
 
 export class TripwireError extends Error {
   override readonly name = "TripwireError";
@@ -16,8 +26,20 @@ const targets: ReadonlyArray<readonly [string, object, ReadonlyArray<string>]> =
   [
     "",
     globalThis,
-    ["setTimeout", "setInterval", "setImmediate", "clearImmediate", "fetch", "WebSocket", "EventSource", "Worker"],
+    [
+      ...["setTimeout", "setInterval", "setImmediate", "clearImmediate", "MessageChannel", "BroadcastChannel"],
+      ...["fetch", "WebSocket", "EventSource", "Worker"],
+    ],
   ],
+  ["node:timers.", timers, ["setTimeout", "setInterval", "setImmediate"]],
+  ["node:timers/promises.", timersPromises, ["setTimeout", "setInterval", "setImmediate"]],
+  ["node:net.", net, ["connect", "createConnection", "createServer"]],
+  ["node:tls.", tls, ["connect", "createServer"]],
+  ["node:http.", http, ["request", "get", "createServer"]],
+  ["node:https.", https, ["request", "get", "createServer"]],
+  ["node:dgram.", dgram, ["createSocket"]],
+  ["node:dns.", dns, ["lookup", "resolve"]],
+  ["node:child_process.", childProcess, ["exec", "execFile", "execFileSync", "execSync", "fork", "spawn", "spawnSync"]],
   ["performance.", performance, ["now"]],
   ["Math.", Math, ["random"]],
   ["crypto.", crypto, ["getRandomValues", "randomUUID"]],
@@ -26,6 +48,7 @@ const targets: ReadonlyArray<readonly [string, object, ReadonlyArray<string>]> =
     nodeCrypto,
     ["randomBytes", "randomFill", "randomFillSync", "randomInt", "randomUUID", "getRandomValues"],
   ],
+  ["crypto.subtle.", crypto.subtle, ["digest", "sign", "verify", "encrypt", "decrypt", "generateKey", "importKey"]],
   ["AbortSignal.", AbortSignal, ["timeout"]],
   ["process.", process, ["hrtime", "nextTick", "uptime"]],
   ["process.hrtime.", process.hrtime, ["bigint"]],

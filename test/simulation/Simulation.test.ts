@@ -1,7 +1,16 @@
 /** The harness itself: equal seeds give equal runs, different seeds different ones, and nothing real is reachable. */
 import { describe, expect, test } from "bun:test";
+import childProcess from "node:child_process";
 import nodeCrypto from "node:crypto";
+import dgram from "node:dgram";
+import dns from "node:dns";
 import fs from "node:fs";
+import http from "node:http";
+import https from "node:https";
+import net from "node:net";
+import timers from "node:timers";
+import timersPromises from "node:timers/promises";
+import tls from "node:tls";
 import * as Effect from "effect/Effect";
 import * as Queue from "effect/Queue";
 import { Simulation, SimulationError } from "../../actors/simulation/Simulation.ts";
@@ -134,6 +143,17 @@ describe("Simulation", () => {
       "Math.random": () => Math.random(),
       "crypto.getRandomValues": () => crypto.getRandomValues(new Uint8Array(4)),
       "crypto.randomUUID": () => crypto.randomUUID(),
+      "crypto.subtle.digest": () => crypto.subtle.digest("SHA-256", new Uint8Array(1)),
+      MessageChannel: () => new MessageChannel(),
+      "node:timers.setImmediate": () => timers.setImmediate(() => {}),
+      "node:timers/promises.setTimeout": () => timersPromises.setTimeout(0),
+      "node:net.connect": () => net.connect(1, "127.0.0.1"),
+      "node:tls.connect": () => tls.connect(1, "127.0.0.1"),
+      "node:http.get": () => http.get("http://127.0.0.1:1/"),
+      "node:https.get": () => https.get("https://127.0.0.1:1/"),
+      "node:dgram.createSocket": () => dgram.createSocket("udp4"),
+      "node:dns.lookup": () => dns.lookup("localhost", () => {}),
+      "node:child_process.execSync": () => childProcess.execSync("true"),
       fetch: () => fetch("http://127.0.0.1:1/"),
       "fs.readFileSync": () => fs.readFileSync("/dev/null"),
       "fs.fsyncSync": () => fs.fsyncSync(1),
