@@ -116,16 +116,15 @@ export class ClassicMembership implements GroupMembership {
   async leave(deadline: MonotonicMs): Promise<void> {
     await this.giveUp(this.owner.owned);
     this.abandon();
+    // A static member stays: it will be back, or its session runs out.
+    if (this.options.groupInstanceId !== null) return;
     // The group waits for whoever it has given an id to: what a join that is under way is told has to be given back.
     const settled = this.joining?.then(
       () => {},
       () => {},
     );
     if (this.memberId === NOBODY && settled !== undefined) await this.client.within(settled, deadline);
-    const { memberId } = this;
-    // A static member stays: it will be back, or its session runs out.
-    if (memberId === NOBODY || this.options.groupInstanceId !== null) return;
-    await this.sendLeave(memberId, deadline);
+    if (this.memberId !== NOBODY) await this.sendLeave(this.memberId, deadline);
   }
 
   abandon(): void {

@@ -317,6 +317,23 @@ test("a consumer that is given up while its coordinator is looked for sends it n
   );
 });
 
+test("a static member that closes while it joins waits for nobody: it stays", () => {
+  playClients(
+    async (scene) => {
+      const own = scene.client();
+      await own.createTopic("t", { partitions: 1 });
+      const consumer = own.consumer({ groupId: "g", groupInstanceId: "one", ...SPEED, groupProtocol: "classic" });
+      consumer.subscribe(["t"]);
+      own.coordinators.find = () => new Promise(() => {});
+      await consumer.poll(10);
+      const began = own.platform.clock.monotonic();
+      await consumer.close(5000);
+      expect(own.platform.clock.monotonic() - began).toBeLessThan(100);
+    },
+    { seeds: 1 },
+  );
+});
+
 test("a member commits by the generation whose assignment it has taken over, not by one that it has only joined", () => {
   playClients(async (scene) => {
     await scene.client().createTopic("t", { partitions: 2 });
