@@ -100,7 +100,8 @@ export class TransactionManager {
   private started = false;
   private readonly added = new Set<string>();
   private readonly toAdd = new Map<string, { readonly topic: string; readonly partition: number }>();
-  private adding = false;
+  /** AddPartitionsToTxn under way. */
+  private adding: Promise<void> | undefined;
   private needsBump = false;
 
   constructor(
@@ -143,7 +144,10 @@ export class TransactionManager {
     }
     if (this.added.has(name)) return true;
     this.toAdd.set(name, { topic, partition });
-    void this.addPartitions();
+    this.adding ??= this.addPartitions().finally(() => {
+      this.adding = undefined;
+      this.sender.wake();
+    });
     return false;
   }
 
@@ -213,6 +217,8 @@ export class TransactionManager {
     if (this.state !== "open" && this.state !== "abortable") return this.refusal();
     if (this.state === "open") this.fail("LOCAL_STATE", false);
     await this.sender.idle();
+    // Nor may a partition be added behind the end: it would be the next transaction's, or fence the producer's next epoch.
+    await this.adding;
     if (this.state !== "abortable") return this.refusal();
     const outcome = this.started ? await this.end(false) : OK;
     if (outcome.type !== "ok") return outcome;
@@ -291,8 +297,6 @@ export class TransactionManager {
 
   /** One request for all partitions that wait. */
   private async addPartitions(): Promise<void> {
-    if (this.adding) return;
-    this.adding = true;
     while (this.toAdd.size > 0 && this.state === "open") {
       const batch = [...this.toAdd];
       const topics = [...Map.groupBy(batch, ([, { topic }]) => topic)].map(([name, entries]) => ({
@@ -328,8 +332,6 @@ export class TransactionManager {
         this.gaveUp(error);
       }
     }
-    this.adding = false;
-    this.sender.wake();
   }
 
   private call<K extends KnownApiKey>(

@@ -77,6 +77,11 @@ test.each([
     "a log opened again while its new folder's first flush was under way counted on a name that a power cut took back",
   ],
   [
+    "transactions",
+    10002599,
+    "partitions of an aborted transaction were still being added when the producer had its next epoch, which that refusal ended",
+  ],
+  [
     "rot",
     262,
     "a bit that flipped in a transaction index under way: read_committed was shown aborted records, and not others",

@@ -2,6 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import type { KafkaClient } from "../../actors/testing/KafkaClient.ts";
 import type { KafkaProducer } from "../../actors/testing/KafkaProducer.ts";
+import { ApiKey } from "../../src/protocol/ApiKeys.ts";
 import { playClients, textOf, utf8 } from "./ClientScene.ts";
 
 const TIME = 30_000;
@@ -174,5 +175,36 @@ describe.each([1, 2] as const)("transactions, version %d", (version) => {
       });
     },
     TIME,
+  );
+});
+
+test("version 1: an abort waits for partitions that are being added, and what they are told late is not the next transaction's", () => {
+  playClients(
+    async ({ client }) => {
+      const own = client();
+      await own.createTopic("t", { partitions: 2 });
+      const producer = await open(own, 1);
+      const calls: string[] = [];
+      const { coordinators } = own;
+      const call = coordinators.call.bind(coordinators);
+      coordinators.call = async (asked) => {
+        const name =
+          ApiKey.AddPartitionsToTxn === asked.apiKey ? "add" : ApiKey.EndTxn === asked.apiKey ? "end" : "other";
+        calls.push(`${name} begins`);
+        if (name === "add") await own.sleep(50);
+        return call(asked).finally(() => calls.push(`${name} ends`));
+      };
+      producer.begin();
+      const sent = producer.send("t", 0, [{ value: utf8("aborted") }]);
+      expect(await producer.abort()).toEqual({ type: "ok" });
+      expect((await sent).type).toBe("fail");
+      expect(calls.slice(0, 3)).toEqual(["add begins", "add ends", "end begins"]);
+      producer.begin();
+      expect(await sendAll(producer, "seen")).toEqual(["ok"]);
+      expect(await producer.commit()).toEqual({ type: "ok" });
+      await own.sleep(500);
+      expect([producer.transactionState, await committed(own)]).toEqual(["ready", ["seen"]]);
+    },
+    { seeds: 2 },
   );
 });
