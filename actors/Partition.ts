@@ -130,7 +130,7 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
   /** A round failed and its message is on its way, or the log is being opened again. */
   private flushBroken = false;
   private segmentCount: number;
-  private flushTimerArmed = false;
+  private cancelFlushTimer: (() => void) | undefined;
   /** Who waits until what the log has now is durable, or known not to be: told by the next flush. */
   private flushWaiters: Array<() => void> = [];
   /** Replies of this turn that need no write but the view that it ends with. */
@@ -348,6 +348,10 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
       case "settings":
         this.settings = message.settings;
         if (message.log !== undefined) this.loaded.log.config = message.log;
+        // What waits for a flush by the old settings waits by the new ones.
+        this.cancelFlushTimer?.();
+        this.cancelFlushTimer = undefined;
+        if (this.settings.policy !== "ack" && this.flushedOffset < this.loaded.state.logEndOffset) this.armFlushTimer();
         return;
       case "deleteRecords": {
         const reply = this.deleteRecords(message.before);
@@ -482,10 +486,9 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
   /** Under `interval` and `os` a written record is flushed when `flush.ms` have passed, if that is set. */
   private armFlushTimer(): void {
     const { flushMs } = this.settings;
-    if (this.flushTimerArmed || flushMs >= MAX_TIMER_MS) return;
-    this.flushTimerArmed = true;
-    this.environment.clock.after(flushMs, () => {
-      this.flushTimerArmed = false;
+    if (this.cancelFlushTimer !== undefined || flushMs >= MAX_TIMER_MS) return;
+    this.cancelFlushTimer = this.environment.clock.after(flushMs, () => {
+      this.cancelFlushTimer = undefined;
       this.environment.dirty(this);
     });
   }

@@ -88,13 +88,11 @@ const dump = async (parsed: Parsed<DumpLogOptions>): Promise<void> => {
   if (parsed.kind === "error") return fail(parsed.message, 2);
   if (parsed.kind === "help") return void process.stdout.write(parsed.text);
   const { dumpExitCode, dumpLog } = await import("../src/cli/DumpLog.ts");
+  const { blockingOutput } = await import("../src/platform/BlockingOutput.ts");
   const { disk, codecs } = makeBunPlatform();
-  const dumped = await dumpLog(parsed.arguments, {
-    disk,
-    codecs,
-    out: (line) => void process.stdout.write(`${line}\n`),
-    err: (line) => void process.stderr.write(`${line}\n`),
-  });
+  const { out, err, end } = blockingOutput(() => process.exit(0));
+  const dumped = await dumpLog(parsed.arguments, { disk, codecs, out, err });
+  end();
   process.exitCode = dumpExitCode(dumped, parsed.arguments);
 };
 

@@ -92,7 +92,7 @@ class Dumper {
     const suffix = KNOWN.exec(file)?.[1];
     const before = this.problems;
     this.say({ dumping: file }, `Dumping ${file}`);
-    if (suffix === undefined) return this.environment.err(`Ignoring unknown file ${file}`);
+    if (suffix === undefined) return this.note({ file, ignored: "unknown file" }, `Ignoring unknown file ${file}`);
     if (!disk.exists(file)) {
       this.missing += 1;
       return this.problem(file, "there is no such file");
@@ -106,13 +106,19 @@ class Dumper {
     } catch (error) {
       this.problem(file, error instanceof Error ? error.message : String(error));
     }
-    if (this.options.verify && this.problems === before) this.environment.out(`${file} ok`);
+    if (this.options.verify && this.problems === before)
+      this.environment.out(this.options.json ? jsonText({ file, ok: true }) : `${file} ok`);
   }
 
   /** One line: JSON, or Kafka's words. Nothing while only problems are wanted. */
   private say(fields: Fields, line: string): void {
     if (this.options.verify) return;
     this.environment.out(this.options.json ? jsonText(fields) : line);
+  }
+
+  /** What is worth knowing and no damage. */
+  private note(fields: Fields, line: string): void {
+    this.environment.err(this.options.json ? jsonText(fields) : line);
   }
 
   private problem(file: string, what: string, line = `${file}: ${what}`): void {
@@ -167,9 +173,12 @@ class Dumper {
         if (this.options.verify) this.problem(path, line);
       }
       if (this.options.verify || gaps.length === 0) return;
-      // Compaction leaves them: they are worth knowing and no damage.
-      this.environment.err(`Non-consecutive offsets in ${path}`);
-      for (const [from, to] of gaps) this.environment.err(`  ${from} is followed by ${to}`);
+      // Compaction leaves them.
+      const lines = [
+        `Non-consecutive offsets in ${path}`,
+        ...gaps.map(([from, to]) => `  ${from} is followed by ${to}`),
+      ];
+      this.note({ file: path, gaps }, lines.join("\n"));
     } finally {
       file.close();
     }

@@ -86,16 +86,33 @@ test("interval: within log.flush.interval.ms, or sooner by flush.ms and flush.me
   });
 });
 
+const setConfig = async ({ client }: World, name: string, value: string): Promise<void> => {
+  const answer = await client.request("any", ApiKey.IncrementalAlterConfigs, {
+    resources: [{ resourceType: 2, resourceName: "t", configs: [{ name, configOperation: 0, value }] }],
+    validateOnly: false,
+  });
+  expect(answer.responses[0]?.errorCode).toBe(0);
+};
+
+test("a changed flush.ms holds for what waits already, whatever it waited for", () => {
+  for (const before of [{}, { "flush.ms": String(HOUR) }])
+    withTopic("os", before, async (one, flushed) => {
+      await append(one, 3);
+      await setConfig(one, "flush.ms", String(5 * SECOND));
+      await one.client.sleep(4 * SECOND);
+      expect(flushed()).toBe(0);
+      await one.client.sleep(2 * SECOND);
+      expect(flushed()).toBe(1);
+      await setConfig(one, "flush.ms", String(SECOND));
+      await one.client.sleep(HOUR);
+      expect(flushed()).toBe(1);
+    });
+});
+
 test("a changed flush.messages and flush.ms hold from the next record on", () =>
   withTopic("os", {}, async (one, flushed) => {
     const { client } = one;
-    const set = async (name: string, value: string): Promise<void> => {
-      const answer = await client.request("any", ApiKey.IncrementalAlterConfigs, {
-        resources: [{ resourceType: 2, resourceName: "t", configs: [{ name, configOperation: 0, value }] }],
-        validateOnly: false,
-      });
-      expect(answer.responses[0]?.errorCode).toBe(0);
-    };
+    const set = (name: string, value: string) => setConfig(one, name, value);
     await set("flush.messages", "1");
     await append(one, 1);
     expect(flushed()).toBe(1);

@@ -1,6 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { createServer } from "node:net";
 import { join } from "node:path";
+import { stampBatch } from "../../src/record/RecordBatch.ts";
+import { buildBatch } from "../../src/record/RecordBatchBuilder.ts";
 import { temporaryDirectory } from "../support/RealBroker.ts";
 
 const launcher = join(import.meta.dir, "..", "..", "scripts", "run.mjs");
@@ -87,6 +89,31 @@ describe("the program", () => {
       expect([code, stderr]).toEqual([0, ""]);
       expect(stdout).toMatch(/^Usage: odradek|\nUsage: odradek/);
     }
+  });
+
+  test("dump-log | head ends quietly, and who reads on gets every line", async () => {
+    using data = temporaryDirectory();
+    const log = join(data.path, `${"0".repeat(20)}.log`);
+    const records = Array.from({ length: 1000 }, () => ({ value: new Uint8Array(100).fill(97) }));
+    const batches = Array.from({ length: 60 }, (_, index) => {
+      const batch = buildBatch(records);
+      stampBatch(batch, 0, index * records.length, 0);
+      return batch;
+    });
+    await Bun.write(log, Buffer.concat(batches));
+    const child = Bun.spawn(
+      ["sh", "-c", `"$0" "$@" | head -n 1`, process.execPath, launcher, "dump-log", "--print-data-log", log],
+      {
+        stdout: "pipe",
+        stderr: "pipe",
+      },
+    );
+    expect(await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()])).toEqual([
+      `Dumping ${log}\n`,
+      "",
+    ]);
+    const { stdout, stderr } = await run("dump-log", "--print-data-log", log);
+    expect([stdout.split("\n").filter((line) => line.startsWith("| offset: ")).length, stderr]).toEqual([60_000, ""]);
   });
 
   test("a directory in use, or where none can be, is said so, with the option that helps", async () => {

@@ -5,6 +5,7 @@ import { type DumpLogOptions, parseDumpLogArguments } from "../../src/cli/DumpLo
 import { snapshotOf } from "../../src/log/LogState.ts";
 import { encodeMetadataBatch } from "../../src/metadata/MetadataBatch.ts";
 import { makeBunCodecs } from "../../src/platform/BunCodecs.ts";
+import { readBatchInfo } from "../../src/record/RecordBatch.ts";
 import { buildBatch } from "../../src/record/RecordBatchBuilder.ts";
 import { DIRECTORY, LogDriver, TINY } from "../support/LogDriver.ts";
 import { MemoryDisk } from "../support/MemoryDisk.ts";
@@ -92,6 +93,26 @@ describe("dump-log", () => {
     expect((await run(disk, file(".snapshot", 7))).out[1]).toBe(
       "producerId: 7 producerEpoch: 2 coordinatorEpoch: 1 currentTxnFirstOffset: OptionalLong.empty lastTimestamp: 5 firstSequence: 0 lastSequence: 1 lastOffset: 1 offsetDelta: 1 timestamp: 101",
     );
+  });
+
+  test("--json is JSON whatever there is to say: of what is whole, of gaps, of files that are none of a log", async () => {
+    const { disk } = await written();
+    const { out, err } = await run(disk, "--json", "--verify", DIRECTORY);
+    expect(out.map((line) => JSON.parse(line))).toContainEqual({ file: file(".log"), ok: true });
+    expect(out.length).toBeGreaterThan(4);
+    expect(err).toEqual([]);
+    const stranger = await run(disk, "--json", `${DIRECTORY}/notes.txt`);
+    expect(stranger.err.map((line) => JSON.parse(line))).toEqual([
+      { file: `${DIRECTORY}/notes.txt`, ignored: "unknown file" },
+    ]);
+    const bytes = disk.content(file(".log"));
+    const [first] = [readBatchInfo(bytes, 0).sizeInBytes];
+    disk.put(
+      file(".log"),
+      Buffer.concat([bytes.subarray(0, first), bytes.subarray(first + readBatchInfo(bytes, first).sizeInBytes)]),
+    );
+    const gapped = await run(disk, "--json", "--deep-iteration", file(".log"));
+    expect(gapped.err.map((line) => JSON.parse(line))).toEqual([{ file: file(".log"), gaps: [[1, 3]] }]);
   });
 
   test("--json gives one object a line", async () => {
