@@ -59,6 +59,8 @@ class Side implements Socket {
   private starved = false;
   /** No more bytes are taken from this side. */
   private ended = false;
+  /** What was under way is lost: an orderly end must not come in its place. */
+  private aborted = false;
   closed = false;
 
   constructor(
@@ -115,6 +117,7 @@ class Side implements Socket {
   /** Nothing more leaves; the other side finds out by a reset. */
   abort(): void {
     this.ended = true;
+    this.aborted = true;
     this.outgoing.length = 0;
     this.outgoingBytes = 0;
     this.wires.trace.add(`net ${this.label} aborts`);
@@ -161,7 +164,7 @@ class Side implements Socket {
   private deliver(): void {
     const peer = this.peer;
     // What a side had sent before its end still arrives; nothing arrives where the connection is over.
-    if (peer === undefined || peer.closed || peer.paused) return;
+    if (this.aborted || peer === undefined || peer.closed || peer.paused) return;
     const { nature, random, trace } = this.wires;
     if (this.outgoing.length === 0) {
       if (this.ended) peer.finishOrderly();

@@ -453,7 +453,7 @@ export const MUTANTS: ReadonlyArray<Mutant> = [
   {
     name: "prepared transactions are left alone after a crash",
     scenario: "copy",
-    seed: 335,
+    seed: 156,
     plant: planted("prepared transactions are left alone after a crash"),
   },
   {
