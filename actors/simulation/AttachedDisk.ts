@@ -173,9 +173,18 @@ export class AttachedDisk implements Disk {
 
   private readonly syncfs = (directory: string): MaybePending<void> => {
     const fault = this.attachment.begin("flushFileSystem", directory);
-    const ends = this.disk.everything().map((node) => node.beginFlush());
-    return this.attachment.answerFlush(fault, "flushFileSystem", directory, (success) => {
-      for (const end of ends) end(success);
+    const nodes = this.disk.everything();
+    const before = nodes.flatMap((node) => (node.kind === "file" && node.flushing ? [node.flushing] : []));
+    const ends = nodes.map((node) => node.beginFlush());
+    const end = (success: boolean): void => {
+      for (const one of ends) one(success);
+    };
+    const answer = (): MaybePending<void> => this.attachment.answerFlush(fault, "flushFileSystem", directory, end);
+    if (before.length === 0) return answer();
+    // As a file's flush does: the kernel waits for the pages that others are writing, and tells when that failed.
+    return Promise.all(before).then(answer, () => {
+      end(false);
+      throw new DiskError("EIO", "flushFileSystem", directory);
     });
   };
 

@@ -1,6 +1,7 @@
 /** The disk model's laws: what a power cut may and may not do. */
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import type { DiskFault } from "../../actors/simulation/DiskFault.ts";
 import { POWER_CUTS, type PowerCut } from "../../actors/simulation/PowerCut.ts";
 import { SeededRandom } from "../../actors/simulation/SeededRandom.ts";
 import type { SimulatedDisk } from "../../actors/simulation/SimulatedDisk.ts";
@@ -294,5 +295,118 @@ describe("SimulatedDisk", () => {
       ),
       { numRuns: 300 },
     );
+  });
+
+  test("right after a failed flush no power cut keeps its bytes, and one that settled keeps all", () => {
+    const { platter, disk } = instant();
+    const file = disk.open("/d/a", "write");
+    disk.flushDirectory("/d");
+    file.write([bytes("AB")], 0);
+    platter.beforeOperation = () => ({ error: "EIO" });
+    expect(codeOf(() => file.flush())).toBe("EIO");
+    platter.beforeOperation = undefined;
+    expect([...after(platter, "/d/a", ["lost", "kept", "torn"])]).toEqual([""]);
+    file.truncate(0);
+    file.write([bytes("CD")], 0);
+    platter.settle();
+    expect([...after(platter, "/d/a")]).toEqual(["CD"]);
+  });
+
+  test("a directory's flush that fails or lies makes no name durable, and a slow one none that came during it", () => {
+    new Simulation({ seed: 5 }).run(async (world) => {
+      const platter = world.makeDisk("d", { pendingChance: 0 });
+      const process = world.process("p", { disk: platter });
+      const { disk } = process;
+      disk.makeDirectory("/d");
+      platter.settle();
+      const names = (): string[] => [...platter.image("lost", new SeededRandom(1)).files().keys()];
+      disk.open("/d/a", "write");
+      const faults: DiskFault[] = [{ error: "EIO" }, { lie: true }, { delayMs: 10 }];
+      platter.beforeOperation = ({ kind }) => (kind === "flushDirectory" ? faults.shift() : undefined);
+      expect(codeOf(() => disk.flushDirectory("/d"))).toBe("EIO");
+      disk.flushDirectory("/d");
+      expect(names()).toEqual([]);
+      const slow = disk.flushDirectory("/d");
+      disk.open("/d/b", "write");
+      expect(names()).toEqual([]);
+      await slow;
+      expect(names()).toEqual(["/d/a"]);
+    });
+  });
+
+  test("a rename from one directory to another is in both or in neither, and durable by a flush of either", () => {
+    for (const flushed of ["/d", "/e"]) {
+      const { platter, disk } = instant();
+      disk.makeDirectory("/e");
+      disk.flushDirectory("/");
+      disk.replaceFile("/d/a", bytes("x"));
+      disk.rename("/d/a", "/e/a");
+      const found = new Set<string>();
+      for (const cut of POWER_CUTS) {
+        for (let seed = 0; seed < 20; seed++)
+          found.add([...platter.image(cut, new SeededRandom(seed)).files().keys()].join());
+      }
+      expect(found).toEqual(new Set(["/d/a", "/e/a"]));
+      disk.flushDirectory(flushed);
+      expect([...after(platter, "/d/a")]).toEqual([undefined]);
+      expect([...after(platter, "/e/a")]).toEqual(["x"]);
+    }
+  });
+
+  test("a directory that comes back may have lost some of what was in it", () => {
+    const { platter, disk } = instant();
+    disk.makeDirectory("/d/t");
+    disk.flushDirectory("/d");
+    for (const name of ["a", "b"]) disk.replaceFile(`/d/t/${name}`, bytes(name));
+    disk.removeDirectory("/d/t");
+    const found = new Set<string>();
+    for (let seed = 0; seed < 60; seed++)
+      found.add([...platter.image("torn", new SeededRandom(seed)).files().keys()].join());
+    expect(found).toEqual(new Set(["/d/t/a,/d/t/b", "/d/t/b", ""]));
+  });
+
+  test("mixed loses one file and keeps another; what is left is durable, and does not depend on what was made first", () => {
+    const made = (names: ReadonlyArray<string>): SimulatedDisk => {
+      const { platter, disk } = instant();
+      const files = names.map((name) => disk.open(`/d/${name}`, "write"));
+      disk.flushDirectory("/d");
+      for (const [at, file] of files.entries()) {
+        file.write([bytes(names[at]!.repeat(2))], 0);
+        file.write([bytes(names[at]!.repeat(2))], 2);
+      }
+      return platter;
+    };
+    const [one, other] = [made(["a", "b", "c"]), made(["c", "a", "b"])];
+    const found = new Set<string>();
+    for (let seed = 0; seed < 60; seed++) {
+      const left = one.image("mixed", new SeededRandom(seed));
+      const files = [...left.files()].map(([path, content]) => [path, text(content)]);
+      const filesOf = (disk: SimulatedDisk) => [...disk.files()].map(([path, content]) => [path, text(content)]);
+      expect(filesOf(other.image("mixed", new SeededRandom(seed)))).toEqual(files);
+      for (const cut of POWER_CUTS) expect(filesOf(left.image(cut, new SeededRandom(seed)))).toEqual(files);
+      found.add(String(files[0]![1]));
+      if (files[0]![1] === "" && files[1]![1] === "bbbb") found.add("one lost, one kept");
+    }
+    expect(found).toContain("one lost, one kept");
+    for (const content of ["", "aaa", "aaaa", "\0\0\0\0"]) expect(found).toContain(content);
+  });
+
+  test("syncfs answers when what others are still flushing is durable, and takes nothing back of what came later", () => {
+    new Simulation({ seed: 5 }).run(async (world) => {
+      const platter = world.makeDisk("d", { pendingChance: 0, pageBytes: 1 });
+      const process = world.process("p", { disk: platter });
+      process.disk.makeDirectory("/d");
+      const file = process.disk.open("/d/a", "write");
+      platter.settle();
+      platter.beforeOperation = ({ kind }) =>
+        kind === "flush" ? { delayMs: 10 } : kind === "flushFileSystem" ? { delayMs: 1 } : undefined;
+      file.write([bytes("AB")], 0);
+      const flushed = file.flush();
+      file.write([bytes("CD")], 2);
+      await process.disk.flushFileSystem?.("/d");
+      expect([...after(platter, "/d/a", ["lost"])]).toEqual(["ABCD"]);
+      await flushed;
+      expect([...after(platter, "/d/a", ["lost"])]).toEqual(["ABCD"]);
+    });
   });
 });
