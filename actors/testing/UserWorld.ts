@@ -85,6 +85,8 @@ class UserWorld implements SimulatedWorld {
   private readonly faults: Faults;
   /** The newest process of every service, by the machine's address: whom faults of clients hit. */
   private readonly services = new Map<string, SimulatedProcess>();
+  /** Processes of machines and services that live. */
+  private readonly begun = new Set<SimulatedProcess>();
   private machines = 0;
   private processes = 0;
   private ended = false;
@@ -133,7 +135,7 @@ class UserWorld implements SimulatedWorld {
     this.faults.start();
     // Some leave something broken behind that only an operator repairs.
     const over = Math.max(0, ...this.planned.map(({ atMs, forMs }) => atMs + forMs));
-    if (this.planned.length > 0) this.operator.clock.after(over, () => this.heal());
+    if (this.planned.length > 0) this.operator.clock.after(over, () => this.faults.end());
     try {
       const value = await scenario(this);
       if (this.options.check !== false) await this.readEverything();
@@ -198,7 +200,10 @@ class UserWorld implements SimulatedWorld {
   }
 
   private begin(name: string, host: string): Machine {
-    return new Machine(name, this.simulation.process(`${name} (${this.processes++})`, { host }));
+    const process = this.simulation.process(`${name} (${this.processes++})`, { host });
+    process.whenDead(() => this.begun.delete(process));
+    this.begun.add(process);
+    return new Machine(name, process);
   }
 
   async service(name: string, program: (machine: SimulatedMachine) => Promise<void>): Promise<void> {
@@ -230,6 +235,10 @@ class UserWorld implements SimulatedWorld {
 
   heal(): void {
     this.faults.end();
+    // What the scenario itself has cut or paused is no fault of the plan, whose end may be long past.
+    this.simulation.network.heal();
+    this.lasting.process?.resume();
+    for (const process of this.begun) process.resume();
   }
 }
 

@@ -1,6 +1,6 @@
 /** What `simulate` gives a user's test: one seed, virtual time, a broker that comes back, programs that are started again. */
 import { describe, expect, test } from "bun:test";
-import { type SimulatedWorld, SimulationFailure, simulate } from "../../actors/testing/index.ts";
+import { type KafkaClient, type SimulatedWorld, SimulationFailure, simulate } from "../../actors/testing/index.ts";
 import { connect } from "../../src/client/Client.ts";
 
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
@@ -183,5 +183,155 @@ describe("what goes wrong is a SimulationFailure with the seed:", () => {
     [{ config: { "no.such.key": 1 } }, "no.such.key"],
   ])("%j is refused", async (options, message) => {
     await expect(simulate(async () => {}, { seed: 1, ...(options as object) })).rejects.toThrow(message);
+  });
+});
+
+describe("what a world promises:", () => {
+  const type = async (client: KafkaClient, deliveryTimeoutMs = 500): Promise<string> =>
+    (await client.producer({ deliveryTimeoutMs }).send("t", 0, [{ value: utf8("x") }])).type;
+  const impatient = { requestTimeoutMs: 100, retryBackoffMs: 10 };
+
+  test("heal makes everything whole as often as it is called, what a scenario itself has stopped too", async () => {
+    const { value } = await simulate(
+      async (world) => {
+        const machine = world.machine();
+        const client = machine.kafka(impatient);
+        const told: string[] = [];
+        // The planned faults' own end comes first.
+        await world.sleep(100);
+        for (let time = 0; time < 2; time++) {
+          world.cut(machine);
+          told.push(await Promise.race([type(client), world.sleep(5000).then(() => "silence")]));
+          world.heal();
+          told.push(await type(client));
+          machine.pause();
+          world.broker.pause();
+          world.heal();
+          told.push(
+            await Promise.race([machine.sleep(10).then(() => "awake"), world.sleep(5000).then(() => "asleep")]),
+          );
+          told.push(await type(client));
+        }
+        return told;
+      },
+      { seed: 1, topics: ["t"], faults: [{ kind: "clock jump", atMs: 1, forMs: 1 }] },
+    );
+    expect(value).toEqual(["silence", "ok", "awake", "ok", "silence", "ok", "awake", "ok"]);
+  });
+
+  test("a machine that is stopped does nothing, has an address of its own, and is cut off one way or both", async () => {
+    const { value } = await simulate(
+      async (world) => {
+        const [one, other] = [world.machine(), world.machine()];
+        const told: unknown[] = [one.wall() === other.wall(), one.wall() - 1_767_225_600_000 < 60_000];
+        one.pause();
+        told.push(await Promise.race([one.sleep(1).then(() => "awake"), world.sleep(100).then(() => "asleep")]));
+        one.resume();
+        for (const way of ["to", "from", "both"] as const) {
+          world.cut(one, way);
+          told.push([await type(one.kafka(impatient)), await type(other.kafka(impatient))]);
+          world.heal();
+        }
+        const stored = (await other.kafka().readAll("t", 0)).length;
+        return [...told, stored];
+      },
+      { seed: 1, topics: ["t"], check: false },
+    );
+    // A request that arrived was done, though nobody was told: three times by the other machine, and once by the one.
+    expect(value.slice(0, 3)).toEqual([true, true, "asleep"]);
+    for (const [cutOff, other] of value.slice(3, 6) as string[][])
+      expect([cutOff, other]).toEqual([expect.not.stringMatching("ok"), "ok"]);
+  });
+
+  test("what it was asked for: latency, time, trace, partitions, restarts", async () => {
+    const slow = await simulate(
+      async (world) => {
+        const client = world.machine().kafka();
+        const began = world.now();
+        for (let i = 0; i < 10; i++) await client.producer().send("t", 2, [{ value: utf8("x") }]);
+        const took = world.now() - began;
+        for (let i = 0; i < 300; i++) world.note(`line ${i}`);
+        world.broker.kill();
+        const died = world.now();
+        while (!world.broker.isAlive) await world.sleep(10);
+        return { took, down: world.now() - died };
+      },
+      { seed: 1, topics: [{ name: "t", partitions: 3 }], latencyMs: 100, trace: true, restartMs: 3000 },
+    );
+    expect(slow.value.took).toBeGreaterThan(500);
+    expect(slow.value.down).toBeWithin(3000, 3020);
+    expect(slow.trace).toContain("line 0");
+    const short = await simulate(async (world) => world.sleep(5000), { seed: 1, maxTimeMs: 1000 }).catch(String);
+    expect(short).toContain("seed 1: not ended after 1000 virtual milliseconds");
+  });
+
+  test("a service has one machine, and what a life that threw leaves behind ends with it", async () => {
+    const { value, trace } = await simulate(
+      async (world) => {
+        const began: number[] = [];
+        const ticks: string[] = [];
+        let addresses = 0;
+        await world.service("worker", async (machine) => {
+          began.push(world.now());
+          if (began.length === 1) {
+            void machine.sleep(500).then(() => ticks.push("left behind"));
+            throw new Error("not today");
+          }
+          if (began.length === 2) {
+            addresses += 1;
+            machine.kill();
+          }
+          await machine.sleep(1000);
+        });
+        return { lives: began.length, ticks, pauses: began.slice(1).map((at, index) => at - began[index]!), addresses };
+      },
+      { seed: 1, restartMs: 50 },
+    );
+    expect(value).toEqual({ lives: 3, ticks: [], pauses: [50, 50], addresses: 1 });
+    expect(trace).toContain("worker threw: not today");
+  });
+
+  test("faults that the seed draws are of the kinds, as many and in the time that was asked for", async () => {
+    const run = async (seed: number | string) =>
+      simulate(
+        async (world) => {
+          const picks = [world.random.below(2 ** 32)];
+          await world.sleep(300);
+          return picks;
+        },
+        { seed, trace: true, faults: { kinds: ["kill", "pause", "clock jump"], count: 7, withinMs: 100 } },
+      );
+    const plans = new Set<string>();
+    const picks = new Set<number>();
+    for (let seed = 0; seed < 6; seed++) {
+      const { trace, value } = await run(seed);
+      const begun = trace.filter((line) => line.startsWith("fault "));
+      expect(begun).toHaveLength(7);
+      for (const line of begun) expect(line).toMatch(/^fault \d: (kill|pause|clock jump) for \d+ ms$/);
+      plans.add(begun.join());
+      picks.add(value[0]!);
+    }
+    expect([plans.size, picks.size]).toEqual([6, 6]);
+  });
+
+  test("a last reader looks at every partition, behind an open transaction too", async () => {
+    const failure = await failureOf(async (world) => {
+      world.broker.powerCut("lost");
+      const client = world.machine().kafka({ retryBackoffMs: 10 });
+      const lying = {
+        begin() {},
+        send: async () => ({ type: "ok", baseOffset: 0, attempts: 1, logAppendTime: -1 }),
+      } as unknown as ReturnType<typeof client.producer>;
+      const open = client.producer({ transactionalId: "tx", transactionTimeoutMs: 3000 });
+      await open.init();
+      open.begin();
+      await open.send("t", 0, [{ value: utf8("open") }]);
+      const real = world.history.producer(client.producer());
+      await real.send("t", 0, [{ value: utf8("1") }]);
+      await world.history.producer(lying).send("t", 0, [{ value: utf8("never sent") }]);
+      await real.send("t", 0, [{ value: utf8("2") }]);
+    });
+    expect(failure.message).toContain("the history has anomalies");
+    expect(failure.message.split("\n").length).toBeLessThanOrEqual(6);
   });
 });
