@@ -38,3 +38,43 @@ test("the smallest plan fails by the rule that the first one broke, not by any o
   expect(least.plan.faults.map(({ id }) => id)).toEqual([7]);
   expect(least.plan.clients.map(({ steps }) => steps)).toEqual([1]);
 });
+
+test("what is left cannot be spared: faults that only together fail, a client that needs its steps beside one that does not", async () => {
+  const plan = { ...planOf(scenarioOf("small"), 1) };
+  const [one, two, ...others] = plan.clients;
+  const larger: Plan = {
+    ...plan,
+    clients: [{ ...one!, steps: 16 }, { ...two!, steps: 16 }, ...others],
+  };
+  const ids = larger.faults.map(({ id }) => id);
+  const needed = [ids[0]!, ids[ids.length >> 1]!, ids.at(-1)!];
+  const run = (tried: Plan): RunResult => {
+    const stepsOf = (id: Plan["clients"][number]["id"]): number =>
+      tried.clients.find((client) => client.id === id)?.steps ?? 0;
+    const fails =
+      needed.every((id) => tried.faults.some((fault) => fault.id === id)) &&
+      stepsOf(one!.id) >= 5 &&
+      stepsOf(two!.id) > 0;
+    // Another rule's name comes first.
+    return resultOf(tried, fails ? ["T13: a commit", "T9: 1 of 2 records are seen"] : []);
+  };
+  const least = await shrink({ ...run(larger), violations: ["T9: 3 of 9 records are seen"] }, run);
+  expect(least.plan.faults.map(({ id }) => id)).toEqual(needed);
+  expect(least.plan.clients.map(({ id, steps }) => [id, steps])).toEqual([
+    [one!.id, 8],
+    [two!.id, 1],
+  ]);
+});
+
+test("the search ends after its budget, with a plan that was run and failed", async () => {
+  const plan = planOf(scenarioOf("small"), 1);
+  const failed: RunResult[] = [];
+  const run = (tried: Plan): RunResult => {
+    failed.push(resultOf(tried, ["T9: 1 of 2 records are seen"]));
+    return failed.at(-1)!;
+  };
+  const least = await shrink(resultOf(plan, ["T9: 1"]), run, 5);
+  expect(failed).toHaveLength(5);
+  expect(least).toBe(failed.at(-1)!);
+  expect(await shrink(least, run, 0)).toBe(least);
+});

@@ -13,7 +13,8 @@ import timersPromises from "node:timers/promises";
 import tls from "node:tls";
 import * as Effect from "effect/Effect";
 import * as Queue from "effect/Queue";
-import { Simulation, SimulationError } from "../../actors/simulation/Simulation.ts";
+import * as EffectRandom from "effect/Random";
+import { type SimulatedProcess, Simulation, SimulationError } from "../../actors/simulation/Simulation.ts";
 import { TripwireError } from "../../actors/simulation/Tripwires.ts";
 import { buggify } from "../../src/prelude/Buggify.ts";
 import { demoRun } from "./support/DemoWorld.ts";
@@ -249,5 +250,198 @@ describe("Simulation", () => {
     expect(seedsThatFired).toBeGreaterThan(5);
     expect(seedsThatFired).toBeLessThan(40);
     expect(buggify("test.mark")).toBe(false);
+  });
+
+  test("processes and disks of one seed draw numbers of their own, and nobody's draws shift another's", () => {
+    const draw = (disturbed: boolean): unknown[] =>
+      new Simulation({ seed: 1 }).run(async (world) => {
+        if (disturbed) world.process("other").random.below(100);
+        const [one, two] = [world.process("one"), world.process("two")];
+        if (disturbed) two.random.below(100);
+        const effects = (process: SimulatedProcess): Promise<[number, number]> =>
+          process.runPromise(Effect.all([EffectRandom.next, EffectRandom.nextInt]));
+        const latencies = [one, two].map(({ platter }) => Array.from({ length: 20 }, () => platter.latency(undefined)));
+        return [
+          one.random.below(2 ** 32),
+          ...(await effects(one)),
+          latencies[0],
+          ...(disturbed ? [] : [two.random.below(2 ** 32)]),
+          latencies[1],
+        ];
+      });
+    const [word, next, int, latencies, otherWord, otherLatencies] = draw(false);
+    expect(draw(true).slice(0, 4)).toEqual([word, next, int, latencies]);
+    expect(otherWord).not.toBe(word);
+    expect(otherLatencies).not.toEqual(latencies);
+  });
+
+  test("Effect's random numbers have 53 bits, of either sign", () => {
+    new Simulation({ seed: 1 }).run(async (world) => {
+      const drawing = Effect.all(
+        Array.from({ length: 50 }, () => Effect.all([EffectRandom.next, EffectRandom.nextInt])),
+      );
+      const drawn = await world.process("p").runPromise(drawing);
+      const numbers = drawn.map(([, int]) => int);
+      expect(Math.max(...numbers)).toBeWithin(2 ** 45, Number.MAX_SAFE_INTEGER);
+      expect(Math.min(...numbers)).toBeWithin(-Number.MAX_SAFE_INTEGER, -(2 ** 45));
+      const fractions = drawn.map(([fraction]) => fraction);
+      expect(Math.min(...fractions)).toBeWithin(0, 0.2);
+      expect(Math.max(...fractions)).toBeWithin(0.8, 1);
+    });
+  });
+
+  test("a stopped process does nothing until it goes on; one that is no more cannot be stopped", () => {
+    new Simulation({ seed: 1 }).run(async (world) => {
+      const process = world.process("p");
+      const witness = world.process("witness");
+      const wait = (ms: number) => new Promise<void>((resolve) => witness.clock.after(ms, resolve));
+      const ran: string[] = [];
+      process.tasks.schedule(() => ran.push("before"));
+      process.clock.after(5, () => ran.push("timer"));
+      process.pause();
+      process.tasks.schedule(() => ran.push("meanwhile"));
+      await wait(100);
+      expect(ran).toEqual([]);
+      process.resume();
+      await wait(100);
+      expect(ran.sort()).toEqual(["before", "meanwhile", "timer"]);
+      process.kill();
+      process.pause();
+      expect(process.paused).toBe(false);
+    });
+  });
+
+  test("a death is told once, whatever it was, and a power cut does to the disk what was asked for", () => {
+    for (const [cut, left] of [
+      ["lost", ""],
+      ["kept", "AB"],
+      [undefined, "AB"],
+    ] as const) {
+      new Simulation({ seed: 1 }).run(async (world) => {
+        const platter = world.makeDisk("d", { pendingChance: 0 });
+        const process = world.process("p", { disk: platter });
+        const file = process.disk.open("/a", "write");
+        platter.settle();
+        file.write([new TextEncoder().encode("AB")], 0);
+        let deaths = 0;
+        process.whenDead(() => (deaths += 1));
+        for (let times = 0; times < 2; times++) {
+          if (cut === undefined) process.kill();
+          else process.powerCut(cut);
+        }
+        expect(deaths).toBe(1);
+        expect(new TextDecoder().decode(platter.files().get("/a"))).toBe(left);
+        const length = world.trace.length;
+        process.kill();
+        process.powerCut("lost");
+        expect([deaths, world.trace.length]).toEqual([1, length]);
+      });
+    }
+  });
+
+  test("power cuts of one seed draw on their own", () => {
+    const found = new Set<string>();
+    new Simulation({ seed: 1 }).run(async (world) => {
+      for (const name of ["a", "b", "c", "d"]) {
+        const platter = world.makeDisk("same", { pendingChance: 0, pageBytes: 1 });
+        const process = world.process(name, { disk: platter });
+        const file = process.disk.open("/a", "write");
+        platter.settle();
+        file.write([new TextEncoder().encode("ABCDEFGH")], 0);
+        process.powerCut("reordered");
+        found.add(new TextDecoder().decode(platter.files().get("/a")));
+      }
+    });
+    expect(found.size).toBeGreaterThan(2);
+  });
+
+  test("the trace has every message, operation of a disk, stop and end", () => {
+    const world = new Simulation({ seed: 1, keepTrace: true, network: { latencyMs: 0, splitChance: 0 } });
+    world.run(async () => {
+      const [server, client, witness] = ["server", "client", "witness"].map((name) => world.process(name));
+      const idle = { onData() {}, onDrain() {}, onClose() {} };
+      const wait = () => new Promise<void>((resolve) => witness!.clock.after(10, resolve));
+      server!.disk.makeDirectory("/d");
+      const { port } = server!.network.listen({ host: "", port: 9092 }, () => idle).endpoint;
+      const socket = await client!.network.connect({ host: "127.0.0.1", port }, idle);
+      socket.write(new Uint8Array(5));
+      await wait();
+      socket.end();
+      await wait();
+      server!.pause();
+      server!.resume();
+      server!.kill();
+      client!.powerCut("lost");
+    });
+    expect(world.trace.lines.toSorted()).toEqual(
+      [
+        "server disk 0 makeDirectory /d",
+        "net server listens on 127.0.0.1:9092",
+        "net client-0 accepted by server",
+        "net client-0> delivers 5",
+        "net client-0> ends",
+        "net client-0> closed",
+        "net client-0< closed",
+        "pause server",
+        "resume server",
+        "kill server",
+        "power cut client lost",
+      ].toSorted(),
+    );
+  });
+
+  test("a run that fails has its cause, its seed and its trace, and leaves nothing behind", () => {
+    const cause = new Error("planted");
+    let failure: SimulationError | undefined;
+    try {
+      new Simulation({ seed: "s", buggify: true }).run((world) => {
+        const process = world.process("p");
+        process.note("was here");
+        process.tasks.schedule(() => {
+          throw cause;
+        });
+        return new Promise(() => {});
+      });
+    } catch (error) {
+      failure = error as SimulationError;
+    }
+    expect(failure).toBeInstanceOf(SimulationError);
+    expect([failure?.cause, failure?.seed, failure?.trace]).toEqual([cause, "s", ["p was here"]]);
+    expect(Date.now()).toBeGreaterThan(0);
+    for (let i = 0; i < 2000; i++) expect(buggify(`left.${i}`)).toBe(false);
+  });
+
+  test("a run that takes too long in virtual time is told", () => {
+    const world = new Simulation({ seed: 1, maxTimeMs: 1000 });
+    const endless = (): unknown =>
+      world.run(async () => {
+        const process = world.process("p");
+        for (let i = 0; i < 100; i++) await new Promise<void>((resolve) => process.clock.after(300, resolve));
+      });
+    expect(endless).toThrow("not ended after 1000 virtual milliseconds");
+    expect([world.clock.now, world.steps]).toEqual([1200, 4]);
+  });
+
+  test("marks are on or off each for itself, fire less with a small share and not at all when it is calm", () => {
+    let [apart, often, seldom] = [0, 0, 0];
+    for (let seed = 0; seed < 60; seed++) {
+      const world = new Simulation({ seed, buggify: true });
+      world.run(async () => {
+        const fired = (name: string, share = 1): number => {
+          let count = 0;
+          for (let i = 0; i < 200; i++) if (buggify(name, share)) count += 1;
+          return count;
+        };
+        const [one, two] = [fired("one"), fired("two")];
+        if (one > 0 !== two > 0) apart += 1;
+        often += one;
+        seldom += fired("one", 0.1);
+        world.calm = true;
+        expect([fired("one"), fired("two")]).toEqual([0, 0]);
+      });
+    }
+    expect(apart).toBeGreaterThan(5);
+    expect(often).toBeGreaterThan(4 * seldom);
+    expect(seldom).toBeGreaterThan(0);
   });
 });
