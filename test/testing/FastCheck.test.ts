@@ -73,3 +73,23 @@ test("every kind of fault comes, and only those that were asked for", () => {
     for (const { kind, atMs } of list) expect([kind, atMs <= 10]).toEqual(["kill", true]);
   }
 });
+
+test("records, programs and faults stay within what was asked for, and reach it", () => {
+  const some = (options?: Parameters<typeof records>[0]) => fc.sample(records(options), { numRuns: 300, seed: 5 });
+  const keys = (options?: Parameters<typeof records>[0]) => new Set(some(options).map(({ key }) => key && text(key)));
+  expect(keys({ keys: 3 })).toEqual(new Set(["k0", "k1", "k2"]));
+  expect(keys({ keys: 0 })).toEqual(new Set([null]));
+  expect(keys().has(null)).toBe(true);
+  expect(keys().size).toBeGreaterThan(100);
+  const values = some({ valueBytes: 5, headers: 1 }).map(({ value }) => value?.length);
+  expect(new Set(values)).toEqual(new Set([undefined, 0, 1, 2, 3, 4, 5]));
+  expect(some({ tombstones: false }).every(({ value }) => value !== null)).toBe(true);
+  expect(new Set(some({ headers: 1 }).map(({ headers }) => headers.length))).toEqual(new Set([0, 1]));
+  const program = programs(fc.constant("step"), { clients: { min: 2, max: 3 }, steps: { min: 4, max: 6 } });
+  const made = fc.sample(program, { numRuns: 200, seed: 6 });
+  expect(new Set(made.map(({ length }) => length))).toEqual(new Set([2, 3]));
+  expect(new Set(made.flat().map(({ length }) => length))).toEqual(new Set([4, 5, 6]));
+  const times = fc.sample(faults({ withinMs: 5 }), { numRuns: 200, seed: 7 }).flat();
+  expect(new Set(times.map(({ atMs }) => atMs))).toEqual(new Set([0, 1, 2, 3, 4, 5]));
+  expect(new Set(times.map(({ forMs }) => forMs))).toEqual(new Set([1, 2, 3]));
+});
