@@ -77,4 +77,12 @@ test("the search ends after its budget, with a plan that was run and failed", as
   expect(failed).toHaveLength(5);
   expect(least).toBe(failed.at(-1)!);
   expect(await shrink(least, run, 0)).toBe(least);
+  let runs = 0;
+  const holds = (tried: Plan): RunResult => {
+    runs += 1;
+    return resultOf(tried, []);
+  };
+  const original = resultOf(plan, ["T9: 1"]);
+  expect(await shrink(original, holds, 5)).toBe(original);
+  expect(runs).toBe(5);
 });

@@ -273,6 +273,10 @@ describe("Simulation", () => {
     expect(draw(true).slice(0, 4)).toEqual([word, next, int, latencies]);
     expect(otherWord).not.toBe(word);
     expect(otherLatencies).not.toEqual(latencies);
+    new Simulation({ seed: 1 }).run(async (world) => {
+      const [one, two] = ["one", "two"].map((name) => world.process(name).runPromise(EffectRandom.next));
+      expect(await one).not.toBe(await two!);
+    });
   });
 
   test("Effect's random numbers have 53 bits, of either sign", () => {

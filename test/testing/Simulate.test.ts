@@ -248,7 +248,10 @@ describe("what a world promises:", () => {
       async (world) => {
         const client = world.machine().kafka();
         const began = world.now();
-        for (let i = 0; i < 10; i++) await client.producer().send("t", 2, [{ value: utf8("x") }]);
+        for (let i = 0; i < 10; i++) {
+          const sent = await client.producer().send("t", 2, [{ value: utf8("x") }]);
+          expect(sent.type).toBe("ok");
+        }
         const took = world.now() - began;
         for (let i = 0; i < 300; i++) world.note(`line ${i}`);
         world.broker.kill();
@@ -333,5 +336,61 @@ describe("what a world promises:", () => {
     });
     expect(failure.message).toContain("the history has anomalies");
     expect(failure.message.split("\n").length).toBeLessThanOrEqual(6);
+  });
+
+  test("a cut one way only: a request arrives whose answer does not, or it does not", async () => {
+    for (const [way, stored] of [
+      ["to", 1],
+      ["from", 2],
+    ] as const) {
+      const { value } = await simulate(
+        async (world) => {
+          const machine = world.machine();
+          const producer = machine.kafka(impatient).producer({ deliveryTimeoutMs: 500 });
+          const send = async () => (await producer.send("t", 0, [{ value: utf8("x") }])).type;
+          const told = [await send()];
+          world.cut(machine, way);
+          told.push(await send());
+          world.heal();
+          await world.sleep(1000);
+          return [...told, (await world.machine().kafka().readAll("t", 0)).length];
+        },
+        { seed: 1, topics: ["t"] },
+      );
+      expect(value).toEqual(["ok", "info", stored]);
+    }
+  });
+
+  test("a power cut loses what was not flushed, and a broker that the scenario left paused is asked all the same", async () => {
+    const { value } = await simulate(
+      async (world) => {
+        const client = world.machine().kafka({ retryBackoffMs: 10 });
+        const sent = [await type(client)];
+        world.broker.powerCut();
+        const left = (await client.readAll("t", 0)).length;
+        sent.push((await world.history.producer(client.producer()).send("t", 0, [{ value: utf8("y") }])).type);
+        world.broker.pause();
+        return [...sent, left];
+      },
+      { seed: 1, topics: ["t"], config: { "log.flush.policy": "os" } },
+    );
+    expect(value).toEqual(["ok", "ok", 0]);
+  });
+
+  test("what was lost from any partition is found out", async () => {
+    const lost = simulate(
+      async (world) => {
+        const client = world.machine().kafka();
+        const producer = world.history.producer(client.producer());
+        const lying = world.history.producer({
+          send: async () => ({ type: "ok", baseOffset: 1, attempts: 1, logAppendTime: -1 }),
+        } as unknown as ReturnType<typeof client.producer>);
+        for (const one of [producer, lying, client.producer(), producer])
+          for (const partition of [0, 1])
+            if (one !== lying || partition === 1) await one.send("t", partition, [{ value: utf8("x") }]);
+      },
+      { seed: 1, topics: [{ name: "t", partitions: 2 }] },
+    );
+    await expect(lost).rejects.toThrow("the history has anomalies");
   });
 });
