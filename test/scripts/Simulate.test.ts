@@ -65,7 +65,7 @@ test("nobody's terminal gets nothing but the sum; time that is up ends all of it
 test("a worker whose parent was killed ends: nobody would hear of what it finds", async () => {
   const job = JSON.stringify({ scenarios: ["small"], from: 1, seeds: 1_000_000, index: 0, jobs: 1 });
   const parent = `
-    const worker = Bun.spawn(${JSON.stringify([process.execPath, SCRIPT, "--worker", job])}, { stdout: "pipe" });
+    const worker = Bun.spawn(${JSON.stringify([process.execPath, SCRIPT, "--worker", job])}, { stdout: "pipe", stderr: "ignore" });
     for await (const _ of worker.stdout) if (_.length > 0) console.log(worker.pid);`;
   const child = Bun.spawn([process.execPath, "-e", parent], { stdout: "pipe" });
   const { value } = await child.stdout.getReader().read();
