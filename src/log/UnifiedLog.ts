@@ -274,11 +274,9 @@ export class UnifiedLog {
   }
 
   private writeBatches({ segment, chunks, size }: Group): MaybePending<void> {
-    const { file } = segment;
-    if (segment.size === 0) this.unflushed.addNames();
-    // Also of a segment that stays empty the name says where the log ends, when nothing else does any more.
     if (chunks.length === 0) return undefined;
-    return writeFully(file, chunks, segment.size, size, "whole");
+    if (segment.size === 0) this.unflushed.addNames();
+    return writeFully(segment.file, chunks, segment.size, size, "whole");
   }
 
   /** Seals the active segment and puts the new one behind it. */

@@ -434,16 +434,6 @@ describe("LogLoader", () => {
     });
   });
 
-  test("of a log whose records have all expired an empty segment's name says where it ends, when nothing else does", async () => {
-    const driver = await filled();
-    driver.log.roll(() => snapshotOf(driver.state));
-    await driver.log.write();
-    const disk = driver.disk.copy();
-    for (const path of disk.files.keys()) if (path !== driver.log.active.path(".log")) disk.remove(path);
-    const { log, state } = await driver.load({}, disk);
-    expect([log.logEndOffset, state.logEndOffset, state.logStartOffset]).toEqual([driver.end, driver.end, driver.end]);
-  });
-
   test("leftovers of interrupted work are removed", async () => {
     const driver = await filled();
     for (const name of ["00000000000000000003.log.deleted", "00000000000000000000.log.cleaned", "x.tmp"]) {
