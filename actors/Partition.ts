@@ -345,14 +345,17 @@ export class Partition implements Behavior<PartitionMessage>, Flushable {
       case "role":
         this.role = message.role;
         return;
-      case "settings":
+      case "settings": {
+        const { flushMs } = this.settings;
         this.settings = message.settings;
         if (message.log !== undefined) this.loaded.log.config = message.log;
-        // What waits for a flush by the old settings waits by the new ones.
+        // What waits for a flush by the old time waits by the new one; what else has changed postpones no flush.
+        if (flushMs === this.settings.flushMs) return;
         this.cancelFlushTimer?.();
         this.cancelFlushTimer = undefined;
         if (this.settings.policy !== "ack" && this.flushedOffset < this.loaded.state.logEndOffset) this.armFlushTimer();
         return;
+      }
       case "deleteRecords": {
         const reply = this.deleteRecords(message.before);
         return void this.afterView.push(() => message.settle(reply));

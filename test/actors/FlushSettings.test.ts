@@ -109,6 +109,18 @@ test("a changed flush.ms holds for what waits already, whatever it waited for", 
     });
 });
 
+test("what else changes postpones no flush", () =>
+  withTopic("os", { "flush.ms": String(5 * SECOND) }, async (one, flushed) => {
+    await append(one, 1);
+    for (const retention of [1, 2, 3]) {
+      await one.client.sleep(1.5 * SECOND);
+      expect(flushed()).toBe(0);
+      await setConfig(one, "retention.ms", String(retention * HOUR));
+    }
+    await one.client.sleep(SECOND);
+    expect(flushed()).toBe(1);
+  }));
+
 test("a changed flush.messages and flush.ms hold from the next record on", () =>
   withTopic("os", {}, async (one, flushed) => {
     const { client } = one;
