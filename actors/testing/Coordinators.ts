@@ -95,10 +95,10 @@ export class Coordinators {
     const what = `${apiName(apiKey)} of ${kind} ${key}`;
     let unknownBefore = false;
     let last: unknown;
+    const unlessEnded = (): void => {
+      if (call.cancelled?.() === true) throw new Unanswered(`${what} was ended`, unknownBefore);
+    };
     for (;;) {
-      const unlessEnded = (): void => {
-        if (call.cancelled?.() === true) throw new Unanswered(`${what} was ended`, unknownBefore);
-      };
       unlessEnded();
       try {
         const node = await this.find(kind, key);

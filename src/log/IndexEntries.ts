@@ -126,7 +126,7 @@ export class IndexEntries {
   private saved(count: number): void {
     for (let slot = this.inFile; slot < this.inFile + count; ) {
       const block = this.blockOf(slot);
-      const end = Math.min(this.startOf(block) + this.perBlock, this.inFile + count);
+      const end = Math.min(this.startOf(block + 1), this.inFile + count);
       const [from, to] = [slot - this.inFile, end - this.inFile];
       this.sums[block] = crc32c(this.tail, from * this.entrySize, to * this.entrySize, this.sums[block]);
       slot = end;
@@ -183,10 +183,7 @@ export class IndexEntries {
   /** A block's entries as they were written. Throws or rejects `CorruptLog` when they are not that any more. */
   private readBlock(block: number): MaybePending<Uint8Array> {
     const start = this.startOf(block);
-    const end = Math.min(
-      block + 1 === this.inheritedBlocks ? this.inherited.count : start + this.perBlock,
-      this.inFile,
-    );
+    const end = Math.min(this.startOf(block + 1), this.inFile);
     const sum = this.sums[block];
     invariant(sum !== undefined, "an index is checked before it is read");
     const entries = allocateUninitialised((end - start) * this.entrySize);
