@@ -4,12 +4,9 @@
  * beside those of standard error.
  */
 import { writeSync } from "node:fs";
+import { AGAIN_MS, codeOf, STDERR, STDOUT } from "./BunTerminal.ts";
 
-const STDOUT = 1;
-const STDERR = 2;
 const BUFFERED = 65_536;
-/** A descriptor that a parent made non-blocking is asked again after this time. */
-const AGAIN_MS = 2;
 
 const writeAll = (descriptor: number, text: string): void => {
   const bytes = new TextEncoder().encode(text);
@@ -17,7 +14,7 @@ const writeAll = (descriptor: number, text: string): void => {
     try {
       done += writeSync(descriptor, bytes, done);
     } catch (error) {
-      if (!(error instanceof Error && "code" in error && error.code === "EAGAIN")) throw error;
+      if (codeOf(error) !== "EAGAIN") throw error;
       Bun.sleepSync(AGAIN_MS);
     }
   }
@@ -39,7 +36,7 @@ export const blockingOutput = (closed: () => never): BlockingOutput => {
     try {
       writeAll(STDOUT, all);
     } catch (error) {
-      if (error instanceof Error && "code" in error && error.code === "EPIPE") closed();
+      if (codeOf(error) === "EPIPE") closed();
       throw error;
     }
   };

@@ -7,17 +7,18 @@ import { isatty } from "node:tty";
 import { OutputClosed, type Terminal } from "./Terminal.ts";
 
 const STDIN = 0;
-const STDOUT = 1;
-const STDERR = 2;
+export const STDOUT = 1;
+export const STDERR = 2;
 const READ_BYTES = 262_144;
 /** A descriptor that a parent made non-blocking is asked again after this time. */
-const AGAIN_MS = 2;
+export const AGAIN_MS = 2;
 /** The same signal again within this time is the same key press: it comes from the terminal and from a package runner. */
 const REPEATED_SIGNAL_MS = 500;
 /** What shells say of a process that a signal ended. */
 const EXIT_BY_SIGNAL = 130;
 
-const codeOf = (error: unknown): string =>
+/** Of a system call's error; "" of any other. */
+export const codeOf = (error: unknown): string =>
   error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "";
 
 const asked = <A>(call: (done: (error: Error | null, answer: A) => void) => void): Promise<A> =>
